@@ -97,7 +97,7 @@ def work(recording: Recording, first: int, step: int) -> int:
     return lost
 
 
-def share_of_work(folder: Path, library: Path, process: int, processes: int, every: int) -> int:
+def share_of_work(folder: Path, library: Path, process: int, chosen: argparse.Namespace) -> int:
     """Each process makes a record of its own, since what is kept names files by their full paths."""
     try:
         recording = record_ingestions(folder, library)
@@ -105,7 +105,8 @@ def share_of_work(folder: Path, library: Path, process: int, processes: int, eve
         if not process:
             kinds = Counter(change.kind for change in recording.changes)
             print(f"{len(recording.changes)} changes of files: {dict(kinds)}", flush=True)
-        return int(work(recording, process * every, processes * every) > 0)
+        first = process * chosen.every + chosen.first
+        return int(work(recording, first, chosen.processes * chosen.every) > 0)
     except BaseException:
         traceback.print_exc()
         return 2
@@ -115,6 +116,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--every", type=int, default=1, help="try only every n-th change")
+    parser.add_argument("--first", type=int, default=0, help="the first change that is tried, below --every")
     chosen = parser.parse_args()
     logging.disable(logging.CRITICAL)
     children: list[int] = []
@@ -123,7 +125,7 @@ def main() -> int:
         for process in range(chosen.processes):
             child = os.fork()
             if not child:
-                os._exit(share_of_work(Path(folder) / str(process), library, process, chosen.processes, chosen.every))
+                os._exit(share_of_work(Path(folder) / str(process), library, process, chosen))
             children.append(child)
         return max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)
 

@@ -9,7 +9,7 @@ from typing import Any
 from deployments.settings import PIPELINES, Settings
 from flows.errors import DuplicateName, InvalidPipeline, UnknownName
 from flows.loaders import LoadedPipeline, load_pipeline
-from flows.model import Pipeline, name_in
+from flows.model import Pipeline, called_names, name_in
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -48,6 +48,43 @@ class Catalog:
                 raise broken[found]
         raise UnknownName("pipeline", name, self.loaded)
 
+    def beside(self, loaded: LoadedPipeline) -> "Catalog":
+        """The catalog for a pipeline in a file, whose steps may run those in the files beside it by their names.
+
+        Raises:
+            DuplicateName: a pipeline of the catalog has the name of one beside the file.
+            InvalidPipeline: a file that a step names has problems.
+        """
+        known, waiting = dict(self.loaded), [loaded]
+        while waiting:
+            for found in _named_beside(waiting.pop()):
+                name = found.pipeline.name
+                other = loaded if name == loaded.pipeline.name else known.get(name)
+                if other is None:
+                    known[name] = found
+                    waiting.append(found)
+                elif Path(other.file).resolve() != Path(found.file).resolve():
+                    raise _two_of_one_name(other, found)
+        return Catalog(known, self.broken)
+
+
+def _named_beside(loaded: LoadedPipeline) -> Iterator[LoadedPipeline]:
+    """The pipelines in the folder of a file that its steps name; each lies in a file of its name."""
+    if not loaded.file or not Path(loaded.file).is_file():
+        return
+    files = {path.stem: path for path in _files([Path(loaded.file).parent])}
+    for wanted in dict.fromkeys(name_in(files, name) for name in called_names(loaded.pipeline.steps)):
+        if wanted is not None:
+            found = load_pipeline(files[wanted])
+            if found.pipeline.name == wanted:
+                yield found
+
+
+def _two_of_one_name(one: LoadedPipeline, other: LoadedPipeline) -> DuplicateName:
+    return DuplicateName(
+        f"two pipelines are named {one.pipeline.name!r}: {one.file} and {other.file}; rename one of them"
+    )
+
 
 def load_catalog(settings: Settings) -> Catalog:
     """The pipelines in our folder and in the folders of the settings.
@@ -65,9 +102,7 @@ def load_catalog(settings: Settings) -> Catalog:
             continue
         name = found.pipeline.name
         if name in loaded:
-            raise DuplicateName(
-                f"two pipelines are named {name!r}: {loaded[name].file} and {found.file}; rename one of them"
-            )
+            raise _two_of_one_name(loaded[name], found)
         loaded[name] = found
     return Catalog(loaded, broken)
 

@@ -190,7 +190,8 @@ class Settings(BaseSettings):
     parser_memory_mb: int = Field(
         default=2000,
         ge=100,
-        description="Memory in MB that a parser may use for a document; if it needs more, the document is set aside.",
+        description="Memory in MB that a parser may use for a document; if it needs more, the document is set aside. "
+        "Less in a container with little memory.",
     )
     ocr_engine: Literal["auto", "rapidocr", "tesseract", "none"] = Field(
         default="auto",

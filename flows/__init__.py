@@ -79,10 +79,10 @@ _LAZY = {
     "split_strategy": "flows.author",
     "to_flow": "flows.running",
 }
-"""Whoever needs a part of this, as the command line does for its help, need not wait for the rest."""
+"""Imports a public name when it is first used, so that `import flows` and the help of the command line stay fast."""
 
 
-if not TYPE_CHECKING:  # a type checker would take any name for one of ours
+if not TYPE_CHECKING:  # with `__getattr__` in sight, a type checker would accept every name
 
     def __getattr__(name: str) -> Any:
         if name not in _LAZY:

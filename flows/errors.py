@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import Any
 
 _MOST_SHOWN = 200
-"""Letters of a name in a message."""
+"""The most letters of a name in a message."""
 
 
 class OrchestrationError(Exception):
@@ -71,7 +71,7 @@ class UnknownName(OrchestrationError, KeyError):
 
 
 class AmbiguousName(OrchestrationError, LookupError):
-    """A name that several things could be meant by; the message has longer names of them."""
+    """A name that fits several things; the message lists their longer names."""
 
     def __init__(self, kind: str, name: str, candidates: Iterable[str]) -> None:
         self.kind, self.name, self.candidates = kind, name, tuple(sorted(candidates))
@@ -98,7 +98,7 @@ class DuplicateName(OrchestrationError, ValueError):
 
 
 class UnsupportedValue(OrchestrationError, TypeError):
-    """A value that a context cannot hold, since it cannot be isolated, compared and stored."""
+    """A value that a context cannot hold, because it cannot be copied, compared and stored."""
 
 
 class MergeConflict(OrchestrationError, ValueError):
@@ -132,7 +132,7 @@ class StepTimeout(TransientError, TimeoutError):
 
 
 class StepAbandoned(StepTimeout):
-    """The call took too long and could not be stopped; its thread goes on, its result will be dropped."""
+    """The call took too long and could not be stopped. Its thread still runs; its result will be dropped."""
 
 
 class StepCancelled(OrchestrationError):
@@ -154,7 +154,7 @@ class BudgetUsedUp(OrchestrationError):
 class PipelineFailed(OrchestrationError):
     """A run that ended as `failed`; `transient` is true if each of its failures is transient.
 
-    `result` is the `RunResult`, where the run got so far as to have one.
+    `result` is the `RunResult`; None if the run ended before it had one.
     """
 
     def __init__(self, message: str, *, transient: bool = False, result: Any = None) -> None:
@@ -187,7 +187,7 @@ class ObjectExists(StorageError, FileExistsError):
 
 
 def message_of(error: BaseException) -> str:
-    """The message of any error, also of one whose text cannot be made; the name of its type if the message is empty."""
+    """The message of any error, even if its `__str__` fails; the name of its type if the message is empty."""
     try:
         return str(error) or type(error).__name__
     except Exception as broken:

@@ -1,4 +1,4 @@
-"""Run pipelines from Python: by direct calls or as Prefect flows, recorded or not. Above all rooms; none imports it."""
+"""Run pipelines from Python: by direct calls or as Prefect flows, recorded or not. No package in flows imports it."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Engine: TypeAlias = Literal["inline", "prefect"]
 PipelineLike: TypeAlias = Pipeline | LoadedPipeline | Path | str
-"""A pipeline; or the path of its file; or its name, in the catalog that is given or among the templates."""
+"""A pipeline, the path of its file, or its name in the given catalog or among the templates."""
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -48,14 +48,14 @@ def run(
 ) -> RunResult:
     """Run a pipeline to its end; a failed run is a result, not an exception.
 
-    `given` and `parameters` are the pipeline's parameters, and fields that its steps read; a parameter that is called
-    like one of the keywords here goes into the mapping. `engine="prefect"` makes it a Prefect flow run, on the server
-    of Prefect's settings or on one that starts by itself. With `store`, the URL of a run store or an open one, the run
-    is recorded. `services` are what handlers get by `call.services["name"]`: a mapping of objects, which stay open, or
-    `Services` with factories. `registry` holds other handlers than those that are registered for all; `catalog` holds
+    `given` (a mapping) and `parameters` (keywords) are the pipeline's parameters and fields that its steps read; a
+    parameter with the name of a keyword of this function goes into the mapping. `engine="prefect"` makes it a Prefect
+    flow run, on the configured Prefect server or on a temporary one. With `store`, the URL of a run store or an open
+    one, the run is recorded. `services` are the objects behind `call.services["name"]`: a mapping of objects, which
+    stay open, or `Services` with factories. `registry` replaces the default registry of handlers; `catalog` holds the
     pipelines that steps or `pipeline` name. `max_concurrency` is a ceiling for the whole run.
 
-    Where an event loop runs already (a notebook), it runs in a thread; async code awaits `arun` instead.
+    If an event loop is already running (in a notebook), the pipeline runs in a thread; async code should await `arun`.
 
     Raises:
         InvalidParameters: a parameter is missing, unknown or of the wrong type. InvalidPipeline: the pipeline cannot
@@ -122,7 +122,7 @@ def to_flow(
 
     def prepare(parameters: Mapping[str, Any]) -> Prepared:
         each = replace(setup, services=setup.services.with_factories({}))
-        # A field that nobody filled in is not there; a parameter that nobody filled in has its default.
+        # An empty field of the form is left out of the context; an empty parameter gets its default.
         values = {name: value for name, value in parameters.items() if name in declared or value is not None}
         if has_ceiling:
             each = replace(each, max_concurrency=values.pop(own.name, None))
@@ -141,10 +141,10 @@ def plan(
     catalog: Mapping[str, Pipeline] | None = None,
     max_concurrency: int | None = None,
 ) -> Plan:
-    """The plan of a run of the pipeline: every name resolved, every limit settled, every step numbered.
+    """The plan of a run of the pipeline, with names resolved, limits decided and steps numbered.
 
-    `given` names the fields that a run would bring besides the parameters; without it, a read that nothing writes is
-    among the plan's `warnings`, not an error.
+    `given` names the fields that a run would supply besides the parameters. Without it, a read of a field that no step
+    writes is one of the plan's `warnings` instead of an error.
 
     Raises:
         InvalidPipeline: the pipeline cannot run; the message lists all its mistakes.
@@ -154,7 +154,7 @@ def plan(
 
 
 Start: TypeAlias = Callable[[Prepared, str | None], Prepared]
-"""Makes the last preparations where the run is about to begin: it is given Prefect's id of the flow run, if any."""
+"""Makes the last preparations in the process of the run; receives the id of the Prefect flow run, or None."""
 
 
 def run_prepared(
@@ -195,17 +195,17 @@ def _in_flow(prepared: Prepared, start: Start) -> Callable[[Mapping[str, Any]], 
 
 
 def _run_name(prepared: Prepared) -> str:
-    """The name until the run names itself; that of a run that goes on from another stays."""
+    """The flow run's name until the run sets its own; the name of a resuming run stays."""
     resumes = prepared.context.identity.resumes
     return f"{prepared.plan.pipeline.name} · {f'resumes {resumes}' if resumes else prepared.context.execution_id}"
 
 
 def find_pipeline(pipeline: Any, catalog: Mapping[str, Pipeline] | None = None) -> LoadedPipeline:
-    """The pipeline itself, or that of a file, of the catalog, or of the templates.
+    """The pipeline itself, or the pipeline of that file or that name in the catalog or the templates.
 
     Raises:
         InvalidPipeline: the file has problems.
-        UnknownName: none has that name; the message suggests the nearest.
+        UnknownName: no pipeline has that name; the message suggests the nearest.
     """
     match pipeline:
         case LoadedPipeline():
@@ -232,7 +232,7 @@ def find_pipeline(pipeline: Any, catalog: Mapping[str, Pipeline] | None = None) 
 
 @dataclass(frozen=True)
 class _Setup:
-    """A pipeline, with the settings of its runs besides their parameters."""
+    """A pipeline, and the settings of its runs apart from their parameters."""
 
     found: LoadedPipeline
     services: Services
@@ -286,10 +286,11 @@ class _Setup:
 
 
 def check_fields(plan: Plan, fields: Mapping[str, Any]) -> None:
-    """Refuse fields that no step reads: they are misspelt parameters.
+    """Refuse fields that no step reads, since they are probably misspelt parameters.
 
     Raises:
-        InvalidParameters: there are such; a pipeline that declares no parameters and reads the context may read any.
+        InvalidParameters: there are such fields. Exempt are pipelines without parameters whose handlers read the whole
+            context.
     """
     declared = plan.pipeline.parameters
     if not declared and any(leaf.spec.reads is None for leaf in plan.leaves):
@@ -311,7 +312,7 @@ def _services(given: Services | Mapping[str, Any] | None) -> Services:
 
 
 def join_parameters(parameters: Mapping[str, Any] | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of a mapping and those given as keywords, together.
+    """The parameters of the mapping and of the keywords together.
 
     Raises:
         InvalidParameters: one is in both.

@@ -1,4 +1,4 @@
-"""One bad document never costs another: work is done by document, and a failure sets its own document aside."""
+"""Sets failed documents aside one by one, so that a bad document never affects the others."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -15,11 +15,11 @@ Result = TypeVar("Result")
 
 
 class DocumentRefused(OrchestrationError):
-    """A model or a store works and refuses one document; the message is its reason."""
+    """A working model or store refuses one document; the message is the reason."""
 
 
 class DocumentOvertaken(FatalError):
-    """Another run has replaced what this one has stored of a document; the next ingestion tries it again."""
+    """Another run has replaced the staged data of a document; the next ingestion tries the document again."""
 
 
 def remaining(documents: Iterable[Document], call: Call) -> list[Document]:
@@ -48,7 +48,7 @@ def by_document(parts: Iterable[PartOfDocument]) -> dict[str, list[PartOfDocumen
 
 
 def names_of(sources: Sequence[SourceFile]) -> Callable[[str], str]:
-    """A function from the id of a document to its name, or to the id itself if it is of no source."""
+    """A function from the id of a document to its name, or to the id itself if the document has no source here."""
     names = {source.document_id: source.name for source in sources}
     return lambda document_id: names.get(document_id, document_id)
 
@@ -64,8 +64,8 @@ def one_by_one(
     """The results of `work` for each document, in order; a document whose work fails is set aside.
 
     Raises:
-        FatalError: each document failed with an error of ours, so that it is not the documents' fault.
-        Exception: an error that may pass, or one of the machine or the network.
+        FatalError: every document failed with an error of ours, so the documents are not the cause. Exception: a
+        transient error, or one of the machine or the network.
     """
     found = _each(work, items, name_of, call, doing)
     call.report_progress(len(items), len(items))
@@ -80,7 +80,8 @@ def together(
     *,
     doing: str,
 ) -> list[Result]:
-    """The result of `work` for all documents at once; if that fails, the results for each, without those set aside.
+    """The result of `work` for all documents in one call; if that fails, call it for each and leave out failed
+    documents.
 
     Raises:
         Exception: as `one_by_one`.
@@ -120,7 +121,7 @@ def is_of_the_document(error: Exception) -> bool:
     if isinstance(error, DocumentRefused):
         return True
     if isinstance(error, FatalError):
-        return not isinstance(error, OSError)  # a storage that refuses; what a document has done wrong, its step knows
+        return not isinstance(error, OSError)  # the storage refuses; errors of single documents are handled by the step
     if isinstance(error, (OrchestrationError, StepCancelled, OSError)) or may_pass(error):
         return False
     kinds = {kind.__name__ for kind in type(error).__mro__}
@@ -129,7 +130,7 @@ def is_of_the_document(error: Exception) -> bool:
 
 
 def set_aside(name: str, error: BaseException, call: Call, *, doing: str = "") -> None:
-    """Set a document aside with its reason; the log has the traceback of an error that nobody expected."""
+    """Set a document aside with its reason; log the traceback of an unexpected error."""
     expected = isinstance(error, OrchestrationError)
     logger.warning("%s: set aside, %s: %s", name, doing, error, exc_info=None if expected else error)
     said = str(error) if expected else f"{type(error).__name__}: {error}; the log has the traceback"

@@ -1,6 +1,6 @@
 """Compounds: names with punctuation or digits inside, such as `v2.3.1`, `foo_bar::baz`, `C++` and `/etc/ntp.conf`.
 
-A compound is a term of its own beside the words in it, so that it can be found as it is typed.
+A compound is an additional term beside its words, so that a search finds it as typed.
 """
 
 import re
@@ -18,7 +18,7 @@ _HYPHENED = re.compile(r"[^\W\d_]+(?:[-'’/][^\W\d_]+)*")
 
 
 def located_compounds(text: str) -> Iterator[tuple[str, int, int]]:
-    """The compounds of a text in compatibility form, case-folded, each with those that it consists of, and where."""
+    """The compounds of a text in compatibility form, case-folded, with their inner compounds and positions."""
     for match in _RUN.finditer(text):
         run = match.group()
         # Letters and digits without punctuation are words.
@@ -29,7 +29,7 @@ def located_compounds(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def is_compound(run: str) -> bool:
-    """Whether a run of characters without blanks is written as names and numbers are, and prose is not."""
+    """Whether a run of characters without blanks looks like a name or number rather than prose."""
     if not 1 < len(run) <= _LONGEST or run.isalpha() or not re.search(r"\w", run):
         return False
     if _HYPHENED.fullmatch(run) or _ABBREVIATION.fullmatch(run):
@@ -55,7 +55,7 @@ def _of_run(run: str, start: int, level: int) -> Iterator[tuple[str, int, int]]:
 
 
 def _trimmed(run: str) -> str:
-    """The run without punctuation of the sentence around it; marks that belong to names stay."""
+    """The run without the punctuation of the surrounding sentence; characters that belong to names stay."""
     ended = run.rstrip(_OUTER)
     begun = ended.lstrip("'’‘…=~^%&\\:" if re.match(r"[./~_#@$-]+\w", ended) else _OUTER)
     return "" if not re.search(r"\w", begun) else begun

@@ -1,7 +1,7 @@
-"""The languages that words are stemmed and stopped in: by script where that decides, else by the words of a document.
+"""The languages for stemming and stop words: by script if it determines the language, else by a document's words.
 
-A language is known by its function words: no text of some length does without them, and they are the words that search
-leaves out. Snowball has the stemmers.
+A language is recognised by its function words: every longer text has them, and they are the words that search leaves
+out. Snowball has the stemmers.
 """
 
 import re
@@ -169,16 +169,16 @@ _CODES = {
 }
 _LATIN = re.compile(r"[a-zß-öø-ÿ\u0100-\u024f\u1e00-\u1eff]+")
 LATIN = tuple(name for name in _WORDS if name not in _SCRIPTS.values())
-"""The languages of the Latin script; the words of a document decide between them."""
+"""The languages of the Latin script, between which the words of a document decide."""
 _READ = 20_000
 _FEWEST = 3
-"""Function words that a text must have before it is taken to be in another language than English."""
+"""The fewest function words of a text that is recognised as another language than English."""
 _local = threading.local()
 
 
 @cache
 def stop_words(language: str) -> frozenset[str]:
-    """The function words of a language, case-folded, which do not depend on the subject of a text."""
+    """The function words of a language, case-folded; they occur in texts on every subject."""
     return frozenset(unicodedata.normalize("NFKC", _WORDS.get(language, "")).casefold().split())
 
 
@@ -195,7 +195,7 @@ def _script_language(letter: str) -> str | None:
 def detect(text: str) -> str:
     """The language of a text in the Latin script, by its function words; English if they do not decide.
 
-    Each such word counts for the languages that have it, the more the fewer these are.
+    Each function word counts for the languages that have it, with a higher weight if they are few.
     """
     words = Counter(_LATIN.findall(unicodedata.normalize("NFKC", text[:_READ]).casefold()))
     scores = defaultdict[str, float](float)
@@ -219,7 +219,7 @@ def check_language(name: str) -> str:
     """The language of a name or of a code of two letters.
 
     Raises:
-        FatalError: it is not known.
+        FatalError: the language is unknown.
     """
     found = language_called(name)
     if found is None:

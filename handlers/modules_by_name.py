@@ -1,7 +1,7 @@
-"""The modules of our handlers, by the names that pipelines use: a run imports only those that its pipeline needs.
+"""The modules of Braid's handlers by handler name, so that a run imports only those that its pipeline needs.
 
-A test compares the table with the handlers that are there. A file that is not listed here may be a team's own; it is
-imported at once, so that its handlers are known.
+A test compares the table with the existing handlers. A file that is not listed here may be a team's own; it is imported
+immediately to register its handlers.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Options that belong together: one value for the function, one option each for the steps that use it."""
+"""Groups of options: the function receives one value per group, while steps set each option separately."""
 
 import functools
 import inspect
@@ -13,9 +13,9 @@ class Options:
 
 
 def spread(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make every field of the function's keyword-only parameters that are `Options` a keyword of its own.
+    """Turn each field of the function's keyword-only `Options` parameters into a keyword of its own.
 
-    A handler with many options takes a few values and passes them on; pipelines and callers still name each option:
+    So a handler with many options has few parameters, while pipelines and callers still set each option by name:
 
         @handler(writes="keyword_hits")
         @spread

@@ -14,19 +14,19 @@ class SourceFile:
     """One file or object to ingest; its canonical URI is its document's identity."""
 
     uri: str
-    """As it is opened."""
+    """The URI for opening the file."""
     name: str
-    """Its path below the listed root, and once the listing has been compared with an index, its document's name."""
+    """Its path below the listed root; after the comparison with an index, the name of its document."""
     size: int
     modified: float | None = None
     etag: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
     certain: bool = False
-    """Whether it had been unchanged for so long when it was listed that any later change looks different."""
+    """Whether it was unchanged long enough before the listing that any later change is detectable."""
     mime_type: str = ""
-    """From its source; without one, the suffix of its name decides."""
+    """The media type from its source; if empty, the suffix of its name decides."""
     source: str = ""
-    """The root of its source, if more than its URI is needed to fetch it."""
+    """The root of its source, if fetching needs more than the URI."""
 
     @property
     def revision(self) -> str:
@@ -40,19 +40,19 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Fetched:
-    """The content of a document, and what its source knows of it besides."""
+    """The content of a document, and further facts from its source."""
 
     data: bytes
     metadata: tuple[tuple[str, str], ...] = ()
     title: str = ""
-    """For documents whose content names none."""
+    """A title for documents without one in their content."""
     token: str | None = None
-    """Its change token now, as a listing would have it."""
+    """Its current change token, as in a listing."""
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """An object of a source that is not ingested, by the rule of this name, and why."""
+    """An object of a source that is not ingested, with the name of the rule and the reason."""
 
     uri: str
     name: str
@@ -63,14 +63,14 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Block:
-    """A stretch of a document's text that belongs together: `text[start:end]` of the document."""
+    """A unit of a document's text: `text[start:end]` of the document."""
 
     kind: str
     """heading, paragraph, list, table, code or caption."""
     start: int
     end: int
     level: int = 0
-    """Of a heading, 1 to 6."""
+    """The level of a heading, 1 to 6."""
     page: int | None = None
     """Counted from 1 where the format has pages or slides."""
 
@@ -82,7 +82,7 @@ class RecognisedWord:
     start: int
     end: int
     confidence: float
-    """Of the engine, between 0 and 1."""
+    """The confidence of the engine, between 0 and 1."""
     page: int
 
 
@@ -101,12 +101,12 @@ class Document:
     tags: tuple[tuple[str, str], ...] = ()
     metadata: tuple[tuple[str, str], ...] = ()
     words: tuple[RecognisedWord, ...] = ()
-    """Those that were recognised in pictures; most documents have none."""
+    """The words recognised in pictures (OCR); most documents have none."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A passage to be embedded and found: `text` is `document.text[start:end]`; `heading` is where it stands."""
+    """A passage for embedding and search: `text` is `document.text[start:end]`, `heading` the headings above it."""
 
     id: str
     document_id: str
@@ -131,7 +131,7 @@ class Artifact:
     """Markdown of a table, caption or alt text of an image, source of a code block; of words, a JSON list with start,
     end and confidence of each."""
     uri: str | None = None
-    """Where the bytes of an image are."""
+    """The URI of an image's bytes."""
     page: int | None = None
     language: str | None = None
 
@@ -144,10 +144,12 @@ class Embeddings:
     vectors: np.ndarray
     model: str
     tokens: tuple[bytes, ...] = ()
-    """The token vectors of each chunk (see `handlers.token_vectors`), empty for one without; or nothing at all."""
+    """The packed token vectors of each chunk (see `handlers.token_vectors`), empty bytes for a chunk without; or an
+    empty tuple.
+    """
 
     def at(self, rows: Sequence[int]) -> "Embeddings":
-        """Those of the chunks in these rows."""
+        """The embeddings of these rows."""
         ids = tuple(self.chunk_ids[row] for row in rows)
         tokens = tuple(self.tokens[row] for row in rows) if self.tokens else ()
         return Embeddings(ids, self.vectors[list(rows)], self.model, tokens)
@@ -193,29 +195,30 @@ class Hit:
     score: float
     content: str
     found_by: str
-    """The retriever; after fusion several, joined by `+`."""
+    """The retriever; after fusion, the retrievers joined by `+`."""
     name: str = ""
     heading: str = ""
     page: int | None = None
     start: int = 0
     end: int = 0
     scores: Mapping[str, float] = field(default_factory=dict)
-    """After fusion: every retriever's own score."""
+    """After fusion, the score of each retriever."""
     highlights: tuple[tuple[int, int], ...] = ()
-    """Stretches of `content` that match the question, in order and apart; add `start` for offsets in the document."""
+    """The ranges of `content` that match the question, in order and disjoint; add `start` for offsets in the document.
+    """
     duplicates: tuple[tuple[str, str], ...] = ()
     """Chunk and document ids of near duplicates ranked below this one, which are shown only here."""
     relevance: float | None = None
-    """How well it answers, between 0 and 1, comparable over questions; None if that is not known."""
+    """How well it answers, between 0 and 1, comparable across questions; None if unknown."""
 
     @property
     def own_scores(self) -> Mapping[str, float]:
-        """Every retriever's own score, before fusion too."""
+        """The score of each retriever, available before fusion as well."""
         return self.scores or {self.found_by: self.score}
 
 
 def document_id_of(uri: str) -> str:
-    """The id of the document that a file or object is: the same for all spellings of its URI."""
+    """The document id of a file or object: the same for all spellings of its URI."""
     return stable_id("doc", canonical_uri(uri))
 
 

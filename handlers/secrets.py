@@ -11,7 +11,7 @@ _SHORTEST = 4
 
 
 class MissingSecret(FatalError):
-    """A reference without a secret behind it; the message shows the reference, which is not secret."""
+    """There is no secret behind a reference; the message shows the reference, which is not secret."""
 
 
 class Secrets:
@@ -24,7 +24,7 @@ class Secrets:
         """The secret.
 
         Raises:
-            MissingSecret: it is not a reference, or there is no secret behind it.
+            MissingSecret: it is not a reference, or it has no secret behind it.
         """
         kind, separator, name = reference.partition(":")
         if not separator or kind not in self._loaders or not name or "/" in name:
@@ -50,6 +50,6 @@ def _from_environment(name: str) -> str:
 def hide(text: str, secrets: Iterable[str | None]) -> str:
     """`text` without the secrets, in whatever encoding, whole or in part, and without passwords in URLs."""
     known = [secret for secret in secrets if secret]
-    for secret in known:  # also the rest of one that is a URL
+    for secret in known:  # also the other secret parts of a URL
         text = text.replace(secret, REDACTED) if len(secret) >= _SHORTEST else text
     return hide_secrets(HiddenValues(known).hide(text))

@@ -22,7 +22,7 @@ RESERVED = frozenset(
         "__index",
     }
 )
-"""Names that the formats Braid reads use themselves; nobody may tag a document with them."""
+"""Reserved names: Braid's file formats use them, so documents cannot have such tags."""
 
 
 class InvalidTag(OrchestrationError, ValueError):
@@ -105,7 +105,7 @@ class TagFilter:
 
     @classmethod
     def all_of(cls, *filters: "Mapping[str, str | Sequence[str]] | TagFilter | None") -> "TagFilter":
-        """Lets through only documents that every filter lets through; several may have the same key."""
+        """A filter that permits only documents that every given filter permits; several may have the same key."""
         pairs = [pair for each in filters for pair in cls.of(each).wanted]
         return cls(tuple(sorted(set(pairs))))
 

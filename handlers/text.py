@@ -1,4 +1,4 @@
-"""Words of a text as search sees them: folded, without stop words, stemmed; the same for documents and queries."""
+"""The terms of a text for search: folded words without stop words, stemmed; the same for documents and queries."""
 
 import re
 import unicodedata
@@ -16,12 +16,13 @@ _LETTER = (
     "(?:[^\\W_]|[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0711\u0730-\u074a\u07a6-\u07b0\u0900-\u0963"
     "\u0980-\u0dff\u0e31-\u0e4e\u0eb1-\u0ece\u0f35-\u0f39\u0f71-\u0f84\u0f90-\u0fbc\u102b-\u103e\u135d-\u135f\u17b4-\u17d3])"
 )
-# Joiners and soft hyphens stand inside words, and people leave them out when they search.
+# Joiners and soft hyphens occur inside words, and people leave them out when they search.
 _INVISIBLE = "\u00ad\u200c\u200d\u2060"
 _WORD = re.compile(f"{_LETTER}+(?:['’{_INVISIBLE}]{_LETTER}+)*")
 _LONGEST_KEPT = 40
 _ASCII_WORD = re.compile("[A-Za-z0-9]+(?:'[A-Za-z0-9]+)*")
-# Scripts written without spaces, and Korean, whose particles stick to words: found by pairs of neighbouring characters.
+# Scripts without spaces, and Korean, whose particles are attached to words: indexed by pairs of neighbouring
+# characters.
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
     "\U00020000-\U0003ffff]+"
@@ -38,11 +39,12 @@ _DIGIT = re.compile(r"\d")
 def terms(text: str, language: str = ENGLISH) -> list[str]:
     """The terms of a text in their order, repetitions included; words in the Latin script are stemmed as `language`.
 
-    A word in capitals that would be a stop word is a name (`US`, `WHO`, `IT`) and stays one, in capitals, unless all
-    around it is in capitals too.
+    A stop word in capitals counts as a name (`US`, `WHO`, `IT`) and stays a term, in capitals, unless all words around
+    it are in capitals too.
     """
     normal = unicodedata.normalize("NFKC", text)
-    # Most words have the same terms wherever they stand; without spaces, or very long, hardly any comes again.
+    # Most words have the same terms everywhere, so they are cached, except very long words and scripts without spaces,
+    # which rarely recur.
     found: list[tuple[str, ...] | None] = [None]
     if normal.isascii() or not _UNSPACED.search(normal):
         words = (_ASCII_WORD if normal.isascii() else _WORD).findall(normal)
@@ -58,7 +60,7 @@ def compounds(text: str) -> list[str]:
 
 
 def contains(text: str, phrase: str) -> bool:
-    """Whether a text has a phrase word for word; case, compatibility forms and the white space between do not count."""
+    """Whether a text has a phrase word for word, ignoring case, compatibility forms and white space."""
     pattern = _phrase(phrase)
     return pattern is not None and pattern.search(_flat(text)) is not None
 
@@ -68,7 +70,7 @@ def _phrase(phrase: str) -> re.Pattern[str] | None:
     flat = _flat(phrase).strip()
     before = r"(?<!\w)" if re.match(r"\w", flat) and not _UNSPACED.match(flat) else ""
     after = r"(?!\w)" if re.search(r"\w$", flat) and not _UNSPACED.match(flat[-1]) else ""
-    # A number inside another one is not that number: 45 is not in 0.45.
+    # A number does not match inside another number: 45 is not in 0.45.
     before += r"(?<!\d[.,])" if flat[:1].isdecimal() else ""
     after += r"(?![.,]\d)" if flat[-1:].isdecimal() else ""
     return re.compile(f"{before}{re.escape(flat)}{after}") if flat else None
@@ -80,15 +82,15 @@ def _flat(text: str) -> str:
 
 @lru_cache(maxsize=50_000)
 def _alone(word: str, language: str) -> tuple[str, ...] | None:
-    """The terms of a word wherever it stands; None if they depend on the words around it."""
+    """The terms of a word in any context; None if they depend on the words around it."""
     found = tuple(term for term, _, _ in _of_word(word, 0, len(word), language))
     return None if any(map(str.isupper, found)) else found
 
 
 def located_terms(text: str, languages: Collection[str] = (ENGLISH,)) -> list[tuple[str, int, int]]:
-    """The terms of a text in these languages and its compounds, with the stretch `text[start:end]` of each.
+    """The terms of a text in these languages and its compounds, each with its range `text[start:end]`.
 
-    They come in the order of the text; stretches may overlap.
+    They are in the order of the text; ranges may overlap.
     """
     whole = unicodedata.is_normalized("NFKC", text)
     normal, starts, origins = (text, [], []) if whole else _normalised(text)
@@ -105,8 +107,9 @@ def located_terms(text: str, languages: Collection[str] = (ENGLISH,)) -> list[tu
 
 
 def _normalised(text: str) -> tuple[str, list[int], list[int]]:
-    """`text` in compatibility form, and for each cluster of characters that change together where it starts in that
-    form, and where in `text`; the latter has one more entry, the end."""
+    """`text` in compatibility form, and the starts of each cluster of characters that change together, in that form and
+    in `text`; the latter list has the end as one more entry.
+    """
     parts: list[str] = []
     starts: list[int] = []
     origins: list[int] = []
@@ -162,7 +165,7 @@ def _spaced(normal: str, start: int, end: int, language: str) -> Iterator[tuple[
     elif word:
         yield _stem(written, word, language), start, end
         if "'" in word:
-            # Articles and endings hang on by it (l'avion, İstanbul'da): the longer parts are found by themselves too.
+            # It attaches articles and endings (l'avion, İstanbul'da), so the longer parts are separate terms too.
             for part in word.split("'"):
                 if len(part) > 2 and part not in stop_words(language):
                     yield _stem(part, part, language), start, end
@@ -172,7 +175,7 @@ def _stem(written: str, word: str, language: str) -> str:
     if _DIGIT.search(word):
         return word
     if language == "turkish":
-        # Its endings are known by the dots of their letters, which folding takes away.
+        # The stemmer recognises endings by the dots of their letters, which folding removes.
         lowered = written.replace("I", "ı").replace("İ", "i").casefold()
         return _folded(stem(_CONTRACTED.sub("", lowered.replace("’", "'")), language))
     return stem(word, language)
@@ -182,12 +185,12 @@ def _folded(word: str) -> str:
     word = word.casefold()
     if word.isascii():
         return word
-    # Turkish has four letters i, of which other languages fold three pairs differently: one for all finds them.
+    # Turkish has four letters i, which other languages fold differently; map all of them to one letter.
     return _OPTIONAL.sub("", word).replace("’", "'").replace("i\u0307", "i").replace("ı", "i")
 
 
 def _shouted(text: str, start: int, end: int) -> bool:
-    """Whether all words around are in capitals, as in a heading; one or two words alone do not count."""
+    """Whether all words around are in capitals, as in a heading; false if there are only one or two words."""
     before = text[max(0, start - 40) : start].rpartition("\n")[2]
     after = text[end : end + 40].partition("\n")[0]
     around = before + after

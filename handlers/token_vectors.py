@@ -1,10 +1,10 @@
-"""Token vectors in few bytes: a passage's mean, and of each token the length and the signs of what differs from it.
+"""Token vectors in few bytes: the mean of a passage, and per token the length and the signs of its difference from it.
 
 A passage is compared with a question token by token (Khattab & Zaharia, ColBERT, SIGIR 2020). Nothing is learned from a
 collection: the rotation is fixed, and all that a passage needs is in its own bytes. A token takes 33 bytes where 384
-floats take 1,536. Taking the mean away first matters, since the tokens of a passage have much in common: on texts of
-another subject the scores correlate with exact ones by .97 (the same bits without it: .90; 16 bytes with it: .94).
-Source of both ideas: Gao & Long, RaBitQ, SIGMOD 2024.
+floats take 1,536. Subtracting the mean first matters, since the tokens of a passage have much in common: on texts of
+another subject, the scores have a correlation of .97 with exact ones (the same bits without it: .90; 16 bytes with it:
+.94). Source of both ideas: Gao & Long, RaBitQ, SIGMOD 2024.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ import numpy as np
 _FORMAT = 1
 _BITS = 256
 _LONGEST = 2.0
-"""Two vectors of length 1 are not further apart."""
+"""The greatest distance between two vectors of length 1."""
 _HEAD = np.dtype([("format", "u1"), ("scale", "<f4")])
 
 

@@ -260,8 +260,8 @@ def _parsers(settings: Settings) -> Iterator[Finding]:
 
     sandbox = Sandbox(settings.parser_cpu_s, settings.parser_memory_mb * 1_000_000)
     sandbox.run(platform.python_version)
-    limits = f"{settings.parser_cpu_s:g} s of CPU time and {settings.parser_memory_mb} MB for each document"
-    yield Finding("parsers", "ok", f"in {sandbox.processes} processes of their own, with {limits}")
+    limits = f"{settings.parser_cpu_s:g} s of CPU time and {sandbox.allowed_bytes // 1_000_000} MB for each document"
+    yield Finding("parsers", "ok", f"in {sandbox.at_once} processes of their own, with {limits}")
     if importlib.util.find_spec("resource") is None:
         yield Finding("parsers", "note", "this system sets no limits to a process; they are watched from outside")
 

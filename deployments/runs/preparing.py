@@ -52,6 +52,7 @@ def prepare(
         MissingIndex: steps search the index, which does not exist and is written by no step.
     """
     load_handlers(settings)
+    catalog = catalog.beside(request.loaded)
     request = replace(request, loaded=with_inputs(request.loaded, catalog.pipelines, fields=request.fields))
     values = {**check_parameters(request.pipeline, request.parameters), **request.fields}
     keep_parameters_secret(request.fields)
@@ -115,6 +116,7 @@ def plan_request(
     Raises:
         InvalidPipeline: the pipeline cannot run.
     """
+    catalog = catalog.beside(request.loaded)
     loaded = with_inputs(request.loaded, catalog.pipelines, registry, fields=request.fields)
     return make_plan(
         loaded,

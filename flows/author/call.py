@@ -59,9 +59,9 @@ class Call:
     price: PriceOf | None = None
     """The handler's own price."""
     on_cost: Callable[[Mapping[str, float]], None] | None = None
-    """Called at once with every reported cost, also of a call that was given up."""
+    """Called immediately with each reported cost, even if the engine has given the call up."""
     ceiling: int | None = None
-    """The calls at once that the run allows."""
+    """How many calls the run allows at the same time."""
     ledger: str | None = None
     """In a worker process: the file that keeps the reports if the process dies."""
     _cancelled: threading.Event = field(default_factory=threading.Event)
@@ -98,11 +98,11 @@ class Call:
             raise StepCancelled(f"{self.step_id}: the result is no longer wanted")
 
     def each(self, function: Callable[[Item], Made], items: Iterable[Item], *, at_once: int = 8) -> list[Made]:
-        """`function` of every item of a batch, in the order of the items, several at the same time in threads.
+        """Apply `function` to each item, several at a time in threads; return the results in the order of the items.
 
-        At most `at_once` run at the same time, and no more than the run allows calls at once. When the result is no
-        longer wanted, or an item fails, no further item begins; the error of the first item that failed is raised.
-        A resource's limits count the call of the handler as one; choose `at_once` so that they hold.
+        At most `at_once` run at the same time, and no more than the run allows calls at once. After a cancellation or a
+        failed item, no further item begins; the error of the first failed item is raised. The limits of a resource
+        count the whole handler call as one call, so choose `at_once` accordingly.
 
         Raises:
             StepCancelled: the result is not wanted; do not catch it.
@@ -166,7 +166,7 @@ class Call:
         """Take over the reports of a worker process, however it ended."""
         with open(path, encoding="utf-8") as lines:
             for line in lines:
-                if not line.endswith("\n"):  # it was killed while it wrote
+                if not line.endswith("\n"):  # the worker was killed while it wrote this line
                     break
                 entry: dict[str, Any] = json.loads(line)
                 if "cost" in entry:

@@ -13,7 +13,7 @@ from flows.errors import FatalError, OrchestrationError, StepTimeout, TransientE
 TRANSIENT_HTTP = frozenset({408, 425, 429})
 
 OTHER_TRACEBACK = "_traceback_of_other_process"
-"""The attribute of an error that has its traceback in the process that it comes from."""
+"""The attribute that carries an error's traceback from the process in which it was raised."""
 
 
 def classified(spec: HandlerSpec, error: Exception) -> TransientError | FatalError:
@@ -95,7 +95,7 @@ def error_info(error: BaseException) -> ErrorInfo:
 
 
 def traceback_text(error: BaseException) -> str:
-    """The traceback, for the log; where the error comes from another process, that of this process too."""
+    """The traceback for the log; for an error from another process, the tracebacks of both processes."""
     other = vars(error).get(OTHER_TRACEBACK) if hasattr(error, "__dict__") else None
     text = "".join(traceback.format_exception(error))
     return text if not other else f"In the worker process:\n{other}\nIn this process:\n{text}"

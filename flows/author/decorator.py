@@ -17,7 +17,8 @@ class Declarations(TypedDict, total=False):
     name: str
     """The name under which pipelines find the handler; default: the function's."""
     writes: str | Iterable[str] | Mapping[str, str] | None
-    """The fields that the result goes to; a mapping also names the reducer that combines several branches' writes.
+    """The fields that receive the result; a mapping from field to reducer also sets how writes of several branches
+    combine.
 
     One field receives the result itself; several receive the values of a mapping. Default: a field named like the
     handler, if the function returns something. `()` drops the result.
@@ -31,15 +32,15 @@ class Declarations(TypedDict, total=False):
     writes nor effects.
     """
     version: str
-    """Changes when the meaning of the result does."""
+    """Increase it when the meaning of the result changes, so that later runs do not reuse old results."""
     isolation: Literal["thread", "process"]
     """`process` runs the handler in a process of its own, which is killed at a timeout."""
     classify: Classify | None
-    """Sorts the handler's own exceptions into transient and fatal; None leaves one to the usual rules."""
+    """Classifies the handler's own exceptions as transient or fatal; if it returns None, the common rules apply."""
     undo: Callable[..., Any] | None
-    """Takes back the effects of a call; called with the handler's reads and its result."""
+    """Undoes the effects of a call; called with the handler's reads and its result."""
     quality: Callable[[Any], float] | None
-    """Scores a result for the merge strategy `best_quality`."""
+    """Returns the quality of a result as a number, for the merge strategy `best_quality`."""
     uses: str | Iterable[str]
     """Resources whose limits every call respects, besides those that its step `uses`."""
     declares: StepDeclarer | None

@@ -1,4 +1,4 @@
-"""How a call ended, made once where an attempt ends: its status, and whether and when trying again may help."""
+"""How an attempt ended: its status, whether trying again may help, and how long to wait first. Made in one place."""
 
 import asyncio
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from flows.model import scrub
 
 @dataclass(frozen=True)
 class Ending:
-    """How an attempt ended, or all attempts of a call together."""
+    """How one attempt ended, or a call after all its attempts."""
 
     status: Status
     error: BaseException | None = None
@@ -19,7 +19,7 @@ class Ending:
     transient: bool = False
     """Whether trying again may help."""
     retry_after_s: float | None = None
-    """How long the other side asked to wait before that."""
+    """How many seconds the service asked to wait before the next attempt."""
 
     @property
     def succeeded(self) -> bool:
@@ -45,7 +45,7 @@ SUCCEEDED = Ending("succeeded")
 
 
 def ending_of(error: BaseException, *, abandoned: bool = False) -> Ending:
-    """The ending that an attempt's error makes; `abandoned`: it was stopped, and its thread goes on."""
+    """The ending of an attempt that raised `error`; `abandoned`: the attempt was stopped, but its thread still runs."""
     scrub(error)
     match error:
         case asyncio.CancelledError():

@@ -56,7 +56,7 @@ def load_entry_points(group: str = "braid.handlers") -> None:
 
 
 def _attempt(name: str, load: Callable[[], object], wrong: list[str]) -> None:
-    """Import something; any error of a module becomes a line in `wrong`."""
+    """Call `load`; an error of the module becomes a line in `wrong`."""
     try:
         load()
     except (Exception, SystemExit) as error:

@@ -1,4 +1,4 @@
-"""The outputs of a run: the fields that are its result, and the parts that are shown and kept."""
+"""The outputs of a run: the fields that are its result, and the part of each that is shown and stored."""
 
 import json
 import logging
@@ -14,11 +14,11 @@ from flows.state import Context, follow_path
 logger = logging.getLogger(__name__)
 
 LARGEST = 256_000
-"""Characters of JSON that are shown and kept of one output."""
+"""The most characters of JSON that are shown and stored per output."""
 LARGEST_TOGETHER = 1_000_000
-"""Characters of JSON that are shown and kept of all outputs of a run."""
+"""The most characters of JSON that are shown and stored for all outputs of a run together."""
 LARGEST_FILE = 16_000_000
-"""Characters of JSON that are written to a file of an output that is larger."""
+"""The most characters of JSON in the file of an output that is too large to be stored whole."""
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,19 @@ class OutputField:
     field: str
     description: str = ""
     type: str = ""
-    """As its writer declares it, for example `list[Hit]`; empty if that is unknown."""
+    """The type that the writing handler declares, for example `list[Hit]`; empty if it is unknown."""
 
 
 @dataclass(frozen=True)
 class OutputRecord:
-    """The part of one output that is shown and kept: plain data without secrets."""
+    """The part of one output that is shown and stored: plain data without secrets."""
 
     name: str
     value: Any
     description: str = ""
     type: str = ""
     shortened: bool = False
-    """Whether `value` is only the beginning."""
+    """Whether `value` is only the beginning of the output."""
     uri: str | None = None
     """The file with the whole value as JSON, if it is too large to be kept whole."""
 
@@ -51,17 +51,17 @@ KeepWhole: TypeAlias = Callable[[str, bytes], str]
 
 
 def output_values(context: Context, fields: Iterable[OutputField]) -> dict[str, Any]:
-    """The outputs that there are, by name; steps that failed or were skipped may have left some out."""
+    """The outputs that have a value, by name; an output is missing if its step failed or was skipped."""
     return {each.name: follow_path(context.data, each.field) for each in fields if _is_there(context, each.field)}
 
 
 def record_outputs(
     context: Context, fields: Iterable[OutputField], *, keep_whole: KeepWhole | None = None
 ) -> tuple[OutputRecord, ...]:
-    """The shown and kept part of each output, in their order.
+    """The shown and stored part of each output, in the order of `fields`.
 
-    An output that is too large is shortened; `keep_whole` gets all of it, as far as it is not larger than a file of
-    an output may be. An error with one output is logged, and the others are recorded.
+    An output that is too large is shortened; `keep_whole` then receives the whole JSON, unless it is too large for a
+    file. An error with one output is logged, and the others are recorded.
     """
     secrets = [name for name in context.data if is_secret_name(str(name))]
     keep_parameters_secret({name: context.field_value("data", name) for name in secrets})
@@ -75,7 +75,7 @@ def record_outputs(
             plain = plain_value(value, most=min(LARGEST, room))
         except OrchestrationError:  # it is not there
             continue
-        except Exception:  # values are the handlers': anything may happen when they are looked at
+        except Exception:  # converting a handler's value may raise any error
             logger.exception("the output %s could not be recorded", each.name)
             continue
         room = max(0, room - plain.length)
@@ -98,7 +98,7 @@ def _keep(name: str, value: Any, keep_whole: KeepWhole) -> str | None:
     try:
         whole = plain_value(value, most=LARGEST_FILE)
         return None if whole.shortened else keep_whole(name, json.dumps(whole.value, ensure_ascii=False).encode())
-    except Exception as error:  # any error of a storage: the run has ended as it has ended
+    except Exception as error:  # an error of the storage must not change how the run ended
         logger.warning("the output %s could not be written to a file: %s", name, error)
         return None
 
@@ -112,7 +112,7 @@ def _is_there(context: Context, dotted: str) -> bool:
 
 
 def _value_at(context: Context, dotted: str) -> Any:
-    """The value at a path, for reading only: it is not copied."""
+    """The value at a dotted path; not a copy, so do not change it."""
     head = dotted.split(".")[0]
     there: Mapping[str, Any] = {head: context.field_value("data", head)} if head in context.data else {}
     return follow_path(there, dotted)

@@ -14,7 +14,7 @@ from flows.state import ExternalSequence
 
 _MAX_DEPTH = 50
 _ARRAY_ITEMS = 1_000
-"""A larger array is shown as its type and shape, since its numbers tell a reader nothing."""
+"""An array with more numbers is shown as its dtype and shape."""
 
 
 _is_secret = lru_cache(maxsize=10_000)(is_secret_name)  # records of one kind have the same names
@@ -25,9 +25,9 @@ class PlainValue(NamedTuple):
 
     value: Any
     shortened: bool
-    """Whether it is only the beginning: a text that ends in `…`, or a list or mapping without its last entries."""
+    """Whether `value` was shortened: a text that ends in `…`, or a list or mapping without its last entries."""
     length: int
-    """About how many characters of JSON it is."""
+    """About how many characters the value has as JSON."""
 
 
 def plain_value(value: Any, *, most: int) -> PlainValue:
@@ -60,7 +60,7 @@ class _Plain:
             return self._text(value)
         if isinstance(value, (bytes, bytearray)):
             return self._text(f"<{len(value)} bytes>")
-        if hasattr(value, "dtype") and hasattr(value, "tolist"):  # of numpy, which need not be imported for this
+        if hasattr(value, "dtype") and hasattr(value, "tolist"):  # recognises numpy values without importing numpy
             return self._array(value, depth)
         if depth >= _MAX_DEPTH:
             return self._text("…")

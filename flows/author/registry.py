@@ -1,4 +1,4 @@
-"""Handlers by name: all that is known of each, and the table in which pipelines find them."""
+"""The table of handlers by name, in which pipelines find them, and the specification of each handler."""
 
 import importlib
 import inspect
@@ -47,10 +47,10 @@ StepDeclarer: TypeAlias = Callable[[Mapping[str, Any]], StepDeclaration]
 
 @dataclass(frozen=True)
 class HandlerSpec:
-    """All that Braid knows of a handler.
+    """Everything that Braid knows about a handler.
 
-    `reads` and `writes` are None for a handler that takes a Context and declares none, `effects` where nothing is
-    declared. Such a handler keeps its place in `mode: dag`.
+    `reads` and `writes` are None for a handler that takes a Context and does not declare them; `effects` is None if not
+    declared. Such a handler keeps its position in `mode: dag`.
     """
 
     name: str
@@ -77,18 +77,18 @@ class HandlerSpec:
     """Whether its effects are temporary until a step that `publishes` makes them permanent."""
     publishes: bool = False
     optional_write: bool = False
-    """Whether None is not written: before the call it is unknown whether the function returns a value."""
+    """Whether a returned None is ignored, because the signature leaves open whether the function returns a value."""
     declares: StepDeclarer | None = None
     """Takes the options of a step and returns the step's declaration, when the step is planned."""
     override: bool = False
     """Whether it replaces the handler of that name without `override`."""
     needs: tuple[str, ...] = ()
-    """Services that have something to read before the run starts."""
+    """Services that must have content before the run starts."""
 
 
 @dataclass
 class Registry:
-    """Handlers by name; modules that were offered are imported when a name of theirs is asked for."""
+    """Handlers by name. Offered modules are imported when one of their handlers is first looked up."""
 
     _known: dict[str, HandlerSpec] = field(default_factory=dict[str, HandlerSpec])
     _offered: dict[str, str] = field(default_factory=dict[str, str], repr=False)
@@ -115,10 +115,10 @@ class Registry:
 
     @contextmanager
     def collecting_clashes(self) -> Generator[None]:
-        """Let handlers with taken names pass, and report all of them at the end.
+        """Collect duplicate names inside the block, and report all of them when it ends.
 
         Raises:
-            DuplicateName: there are such handlers.
+            DuplicateName: several handlers have the same name.
         """
         if self._clashes is not None:
             yield
@@ -140,7 +140,7 @@ class Registry:
         """
         found = self.find(name)
         if found is None:
-            raise UnknownHandler("handler", name, [*self._known, *self._offered], where=where)
+            raise UnknownHandler("handler", name, [*{**self._offered, **self._known}], where=where)
         return found
 
     def find(self, name: str) -> HandlerSpec | None:
@@ -156,7 +156,7 @@ class Registry:
         return self._known
 
     def offer(self, modules: Mapping[str, str]) -> None:
-        """Take the names of handlers with the modules that define them, without importing these."""
+        """Register handler names together with the modules that define them, without importing the modules."""
         self._offered.update({name: module for name, module in modules.items() if name not in self._known})
 
     def _load(self, name: str) -> None:

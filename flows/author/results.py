@@ -1,4 +1,4 @@
-"""The results that a handler may return, and the outcomes that a run reports: one for everything that was declared."""
+"""The results that a handler may return, and the outcomes of a run: one per declared step, group, branch and item."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -62,7 +62,7 @@ class Attempt:
     started: float
     """Seconds since the epoch."""
     seconds: float
-    """Those that the handler worked."""
+    """The seconds that the handler worked."""
     cost: Mapping[str, float] = field(default_factory=dict[str, float])
     error: ErrorInfo | None = None
 
@@ -80,9 +80,9 @@ class Outcome:
     started: float | None = None
     """When its first attempt began, in seconds since the epoch; None if it never started."""
     seconds: float = 0.0
-    """For a step, those that its handler worked, in all attempts; for others, those from their start to their end."""
+    """For a step, the seconds that its handler worked in all attempts; for others, the seconds from start to end."""
     waits: Mapping[str, float] = field(default_factory=dict[str, float])
-    """For a step, the seconds of waiting between its request and its end, by the thing it waited for."""
+    """For a step, the seconds that it waited, by the thing that it waited for."""
     asked: float | None = None
     """For a step, when it could have begun if it had not waited, in seconds since the epoch."""
     attempts: int = 0
@@ -93,7 +93,7 @@ class Outcome:
     failures: tuple[ItemFailure, ...] = ()
     """Items that the step set aside."""
     reused: bool = False
-    """Whether it was taken over from the run that this run resumes; its seconds and cost were spent there."""
+    """Whether the result comes from the run that this run resumes; its seconds and cost were spent in that run."""
     size: int = field(default=1, compare=False)
     """For an item of a loop, how many things it holds: more than one if it is a batch."""
     tries: tuple[Attempt, ...] = field(default=(), compare=False, repr=False)
@@ -142,21 +142,21 @@ class RunResult:
     seconds: float
     transient: bool = False
     stopped: str = ""
-    """Why no further step was started in a run that used up its budget, and how to go on."""
+    """If the run used up its budget: why no further step was started, and how to continue."""
     late_cost: Mapping[str, float] = field(default_factory=dict[str, float])
-    """Costs that calls reported after they had been given up: part of the run's cost, but of no outcome's."""
+    """Costs that calls reported after the engine gave them up; part of the run's cost, but not of any outcome."""
     summary: str = ""
     """The result in one line, if there is one: `15 documents: 12 new, 2 changed; 171 passages`."""
     flow_run_id: str | None = None
-    """Prefect's id of the flow run that it was; None if it was run by direct calls."""
+    """The id of the Prefect flow run; None if the pipeline was run by direct calls."""
     output_fields: tuple[OutputField, ...] = ()
-    """The fields that are the result of the pipeline, also those that were not written."""
+    """The fields that are the result of the pipeline, including fields that no step has written."""
     kept_outputs: tuple[OutputRecord, ...] | None = None
     """The outputs as the record of the run keeps them; None if the run is not recorded."""
 
     @property
     def outputs(self) -> dict[str, Any]:
-        """The outputs of the pipeline by name, whole and as the steps wrote them; without those that are not there."""
+        """The outputs of the pipeline by name, as the steps wrote them; outputs without a value are left out."""
         return output_values(self.context, self.output_fields)
 
     @property
@@ -168,8 +168,8 @@ class RunResult:
         """The final value of a field.
 
         Raises:
-            UnknownName: there is none of that name; the message suggests the nearest, a note has the failures of the
-            run.
+            UnknownName: there is no such field; the message suggests the nearest name, and a note lists the failures of
+            the run.
         """
         if field not in self.context.data:
             unknown = UnknownName("field", str(field), list(self))
@@ -179,7 +179,7 @@ class RunResult:
         return self.context.data[field]
 
     def __getattr__(self, name: str) -> Any:
-        # Also asked for attributes of a result that is not unpickled yet, and by notebooks for what they could show.
+        # Python also calls this while it unpickles a result, and notebooks call it to look for display methods.
         if name.startswith("_") or name in RunResult.__dataclass_fields__:
             raise AttributeError(name)
         try:
@@ -219,7 +219,7 @@ class RunResult:
 
     @property
     def busy_seconds(self) -> float:
-        """The seconds that the handlers worked, added up; they include waits for a processor, but for nothing else.
+        """The total seconds that the handlers worked; of all waits, only those for a processor core are included.
 
         Running the steps one after another would have taken at most that long.
         """
@@ -232,7 +232,7 @@ class RunResult:
 
     @property
     def time_saved(self) -> float:
-        """The most seconds that running side by side can have saved; never negative."""
+        """An upper bound, in seconds, of the time that running steps in parallel has saved; never negative."""
         return max(0.0, self.busy_seconds - self.seconds)
 
     @property
@@ -250,7 +250,7 @@ class RunResult:
 
 
 def total_cost(outcomes: Iterable[Outcome]) -> dict[str, float]:
-    """The cost of all steps by unit, failed and cancelled ones included, without the cost of earlier runs."""
+    """The cost of all steps by unit, including failed and cancelled ones; the cost of earlier runs is not included."""
     return add_up(outcome.cost for outcome in outcomes if outcome.is_leaf and not outcome.reused)
 
 

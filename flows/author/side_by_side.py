@@ -1,4 +1,4 @@
-"""Several items of a handler's batch at once, in threads that stop when the call is no longer wanted."""
+"""Process several items of a handler's batch at the same time, in threads that stop when the call is cancelled."""
 
 import contextvars
 import threading
@@ -13,11 +13,10 @@ Made = TypeVar("Made")
 def map_side_by_side(
     function: Callable[[Item], Made], items: Iterable[Item], *, at_once: int, check: Callable[[], None]
 ) -> list[Made]:
-    """`function` of every item, in the order of the items; at most `at_once` of them run at the same time.
+    """Apply `function` to each item, at most `at_once` at a time; return the results in the order of the items.
 
-    `check` is called before every item, and while results are awaited; when it raises, no further item begins. After an
-    error of `function` none begins either; the error of the first item in order that has one is raised, when those that
-    have begun are done.
+    `check` is called before each item and while results are awaited. When `check` or `function` raises, no further item
+    begins. When the running items are done, the error of the first failed item (in order) is raised.
     """
     if at_once < 1:
         raise ValueError(f"at_once must be 1 or more, not {at_once}")
@@ -54,7 +53,7 @@ def map_side_by_side(
     ]
     for thread in threads:
         thread.start()
-    work()  # this thread is one of them
+    work()  # the calling thread works as well
     for _ in range(len(threads) + 1):
         ended.get()
     if errors:

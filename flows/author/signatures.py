@@ -1,4 +1,4 @@
-"""A handler as its function's signature describes it (reads, options and write), and the callables that are refused."""
+"""Derives a handler from the signature of its function (reads, options, write), and refuses unsuitable callables."""
 
 import dis
 import functools
@@ -54,7 +54,7 @@ def _why_not_a_handler(function: Any) -> str:
 
 
 def _is_in_class(function: Any) -> bool:
-    """Whether a function stands in the body of a class and waits for an instance, or for the class."""
+    """Whether a function is a method, which would need an instance or the class as its first argument."""
     within = getattr(function, "__qualname__", "").rpartition("<locals>.")[2]
     if "." not in within or not inspect.isfunction(function):
         return False
@@ -62,7 +62,7 @@ def _is_in_class(function: Any) -> bool:
 
 
 def describe(function: Callable[..., Any], declared: Mapping[str, Any]) -> HandlerSpec:
-    """The handler of a function; declarations of `@handler(…)` replace those of its signature.
+    """The handler of a function; declarations in `@handler(…)` take precedence over the signature.
 
     Raises:
         InvalidHandler: the signature cannot be understood.
@@ -105,7 +105,7 @@ def describe(function: Callable[..., Any], declared: Mapping[str, Any]) -> Handl
         names, optional_write = (label,) if result != "nothing" else (), result == "unknown"
     elif names is None and effects is not None:
         names = ()
-    if effects is None and writes:  # who says what it writes has said all that it does
+    if effects is None and writes:  # a handler that declares writes has no other effects unless it declares them
         effects = ()
     return HandlerSpec(
         name=label,
@@ -138,7 +138,7 @@ def _as_tuple(given: Any) -> tuple[str, ...] | None:
 
 
 def _result_kind(function: Callable[..., Any], hints: Mapping[str, Any]) -> Literal["value", "nothing", "unknown"]:
-    """Whether a function returns a value, as far as that is known before it is called."""
+    """Whether a function returns a value, as far as its annotations and its code show."""
     if "return" not in hints:
         return "nothing" if _has_no_return(function) else "unknown"
     union = typing.get_origin(hints["return"]) in (typing.Union, types.UnionType)

@@ -25,7 +25,7 @@ class BranchResult:
 
 
 class NothingToMerge(FatalError):
-    """A strategy needs a successful branch, but there is none."""
+    """The strategy needs a successful branch, but every branch failed."""
 
 
 MergeStrategy: TypeAlias = Callable[..., Any]
@@ -75,7 +75,7 @@ def merge_results(strategy: str, results: Sequence[BranchResult], options: Mappi
         return MERGE_STRATEGIES[strategy](results, **options)
     except OrchestrationError:
         raise
-    except Exception as error:  # a strategy may be anybody's
+    except Exception as error:  # a user's strategy may raise any error
         raise FatalError(_strategy_failure("merge", strategy, options, error)) from error
 
 
@@ -92,7 +92,7 @@ def split_items(strategy: str, items: Sequence[Any], branches: int, options: Map
         shares = [list(share) for share in SPLIT_STRATEGIES[strategy](items, branches, **options)]
     except OrchestrationError:
         raise
-    except Exception as error:  # a strategy may be anybody's
+    except Exception as error:  # a user's strategy may raise any error
         raise FatalError(_strategy_failure("split", strategy, options, error)) from error
     if len(shares) != branches:
         raise OrchestrationError(f"split strategy {strategy!r} returned {len(shares)} shares for {branches} branches")

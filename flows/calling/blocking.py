@@ -1,4 +1,4 @@
-"""Run a coroutine to its end from code that is not async, also where an event loop runs already."""
+"""Run a coroutine to its end from synchronous code, even if an event loop is already running."""
 
 import asyncio
 import contextvars
@@ -13,14 +13,14 @@ Result = TypeVar("Result")
 def run_to_end(work: Coroutine[Any, Any, Result]) -> Result:
     """The result of `work`, run on a new event loop.
 
-    In a notebook, or below any other loop that runs, the new loop is in a thread of its own; the running one stands
-    still meanwhile, as it does for every other call that is not awaited. Ctrl-C cancels `work` in both cases.
+    In a notebook, or wherever a loop is already running, the new loop runs in a thread of its own. The running loop is
+    blocked meanwhile, as by any synchronous call. Ctrl-C cancels `work` in both cases.
     """
     return _ThreadedRun(work).run() if loop_is_running() else asyncio.run(work)
 
 
 def loop_is_running() -> bool:
-    """Whether the caller runs below an event loop."""
+    """Whether an event loop is running in this thread."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

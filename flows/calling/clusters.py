@@ -1,8 +1,8 @@
-"""Calls on a distributed engine that exists: sync handlers run on a Dask or Ray cluster instead of in threads.
+"""Runs sync handlers on a Dask or Ray cluster instead of in threads.
 
-Only the place changes. A handler is found again by its module and name, services travel as factories and are made once
-in every process of the cluster, and the engine keeps what is its own: limits, retries, timeouts, cost, merges. A
-cluster of the run's own lives as long as the run.
+Only the place of execution changes: limits, retries, timeouts, cost and merges stay with the engine. The cluster finds
+a handler by its module and name. Services are sent as factories, and each process of the cluster creates them once. A
+cluster that the run started itself ends with the run.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from flows.planning import Plan
 
 OPENING_S = 90.0
 _IMPORT_S = 20.0
-_COUNT = {  # clients that cannot connect may end their whole process, so none is made in ours
+_COUNT = {  # a client that cannot connect may end its whole process, so it runs in a process of its own
     "dask": """
 import sys
 from distributed import Client
@@ -42,7 +42,7 @@ class Cluster:
         self._engine = engine
 
     def submit(self, function: Callable[..., Any], *arguments: Any, call: Call) -> RemoteCall:
-        """Have `function(*arguments, call)` called on the cluster, which imports it by its name.
+        """Call `function(*arguments, call)` on the cluster, which imports the function by its name.
 
         Raises:
             FatalError: the arguments cannot be pickled.
@@ -54,7 +54,7 @@ class Cluster:
 
 
 async def open_cluster(plan: Plan) -> Cluster | None:
-    """The cluster that a plan's calls run on; None if all of them run here.
+    """The cluster that a plan's calls run on; None if all of them run in this process.
 
     Raises:
         OrchestrationError: its package is not installed, or it cannot be reached.
@@ -78,7 +78,7 @@ async def open_cluster(plan: Plan) -> Cluster | None:
 
 
 def cluster_workers(name: str, address: str, *, timeout_s: float) -> int:
-    """How many workers (of Ray: nodes) the cluster at an address has, asked by a process of its own.
+    """The number of workers (for Ray: nodes) of the cluster at an address; a separate process connects to it.
 
     Raises:
         OrchestrationError: the package is not installed, or the cluster cannot be reached.
@@ -108,7 +108,7 @@ def _require(name: str, user: str) -> None:
 def may_leave(spec: HandlerSpec) -> bool:
     """Whether calls of a handler can run on a cluster.
 
-    Coroutines stay on the loop, `isolation: process` stays with the guardian that can end it, and a function that was
-    made inside another (as skills are) could not be found again by its name.
+    Coroutines stay on the event loop. Handlers with `isolation: process` stay on this machine, where Braid can kill
+    them. A function defined inside another one (as skills are) stays too, because it cannot be imported by its name.
     """
     return not spec.is_async and spec.isolation == "thread" and "<locals>" not in spec.function.__qualname__

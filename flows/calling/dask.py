@@ -1,4 +1,4 @@
-"""Calls on a Dask cluster: one that exists, or one of this machine's processes that lives as long as the run."""
+"""Calls on a Dask cluster: an existing one, or local worker processes that end with the run."""
 
 import asyncio
 import logging
@@ -17,17 +17,17 @@ logger = logging.getLogger(__name__)
 # dask ships few types of its own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 STOPPING_S = 5.0
-"""How long a cluster may take to pass on that a call is to stop."""
+"""How long the cluster may take to deliver the request to stop a call."""
 THREADS = 8
-"""Threads of a worker that we start ourselves, for a run without a ceiling."""
+"""Threads per worker of a local cluster, for a run without `max_concurrency`."""
 OURS = {
-    # Whether a call whose process died is tried again is for its retries to say.
+    # The step's own `retry` decides whether a call is tried again after its process died.
     "distributed.scheduler.allowed-failures": 0,
 }
 
 
 async def open_dask(address: str | None, *, threads: int | None) -> "DaskEngine":
-    """Connect to the scheduler at `address`, or start workers of our own for `threads` calls at once."""
+    """Connect to the scheduler at `address`, or start local workers for `threads` calls at the same time."""
     # A call's inputs are one message, of whatever size.
     dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"})
     if address is not None:
@@ -45,12 +45,12 @@ async def open_dask(address: str | None, *, threads: int | None) -> "DaskEngine"
 
 
 def _threads_of_workers(ceiling: int | None) -> int:
-    """How many calls at once each of as many workers as there are cores must take."""
+    """The threads per worker, for one worker per core and `ceiling` calls at the same time."""
     return THREADS if ceiling is None else max(1, -(-ceiling // CORES))
 
 
 class DaskEngine:
-    """A connection to a scheduler, and the cluster behind it if it is ours."""
+    """A connection to a scheduler, and its cluster if Braid started it."""
 
     def __init__(self, client: Any, own: Any) -> None:
         self._client, self._own = client, own
@@ -94,14 +94,15 @@ class _DaskCall:
 
     async def stop(self) -> bool:
         try:
-            # Told to all workers: who has it, or would get it next, is not known here.
+            # Sent to all workers, because we do not know which one has the call or would get it next.
             async with asyncio.timeout(STOPPING_S):
                 told = await self._client.run(stop_here, self._id, on_error="ignore")
         except (OSError, TimeoutError):
             return False
         stopped = all(told.values())
         if stopped and not self._await_answer.done():
-            await asyncio.wait([self._await_answer], timeout=0.05)  # it may just have ended and be on its way to us
+            # The call may have ended just now, with its answer still on the way.
+            await asyncio.wait([self._await_answer], timeout=0.05)
         if stopped and not self._await_answer.done():
             await self._client.cancel([self._future])
         return stopped

@@ -1,4 +1,4 @@
-"""Call a handler's function where it belongs: on the event loop, in a thread or process of its own, or on a cluster."""
+"""Call a handler's function on the event loop, in a thread, in a process of its own, or on a cluster."""
 
 import asyncio
 import importlib
@@ -20,14 +20,16 @@ from flows.state import Delta
 
 
 class Inputs(Protocol):
-    """The positional arguments of a call, held as a context has them."""
+    """The positional arguments of a call, still as the context stores them."""
 
     def for_handler(self) -> list[Any]:
-        """Arguments that belong to the function; called where it runs, since copying may take a while."""
+        """Copies of the arguments for the function; made in the thread or process where it runs, because copying may
+        take long.
+        """
         ...
 
     def for_sending(self) -> list[Any]:
-        """Arguments that are pickled and nothing else."""
+        """The arguments for pickling, which need no copy."""
         ...
 
 
@@ -39,14 +41,16 @@ class Work:
     inputs: Inputs
     options: dict[str, Any]
     finish: Callable[[Any], CallResult]
-    """Makes the result of the call from the function's return value; called where the function ran, if that is here."""
+    """Makes the result of the call from the function's return value; runs in the function's thread if it is in this
+    process.
+    """
 
 
 async def call_function(leaf: LeafCall, work: Work, deadline: float | None) -> CallResult:
     """The result that `work.finish` makes of the function's return value.
 
     Raises:
-        TransientError, FatalError: what it raised, classified.
+        TransientError, FatalError: the function's error, classified.
         StepTimeout: the deadline (on the event loop's clock) came first; `StepAbandoned` if it could not be stopped.
         asyncio.CancelledError: the result is no longer wanted.
     """
@@ -70,7 +74,8 @@ async def call_function(leaf: LeafCall, work: Work, deadline: float | None) -> C
     except TimeoutError as error:
         if limit.expired():
             leaf.progress.call.cancel()
-            # Without the seconds that it took, which are in its outcome: the same run has the same error again.
+            # The message leaves out the elapsed seconds (they are in the outcome), so that equal runs have equal
+            # errors.
             limit_s = leaf.node.retry.attempt_timeout_s if deadline != leaf.deadline else leaf.node.timeout_s
             text = f"{leaf.id} timed out" + (f" (limit: {limit_s:g} s)" if limit_s is not None else "")
             if leaf.progress.abandoned:
@@ -111,7 +116,7 @@ async def _in_thread(leaf: LeafCall, work: Work) -> CallResult:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
         leaf.progress.call.cancel()
-        # A moment for a handler that watches `call.cancelled`; one that does not is left to itself.
+        # Wait briefly for a handler that checks `call.cancelled`; any other handler is abandoned.
         done, _ = await asyncio.wait([future], timeout=GRACE_S)
         if done:
             future.exception()

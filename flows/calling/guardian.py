@@ -1,7 +1,8 @@
-"""End processes with all that they started; as a program of its own, do so also after we were killed ourselves.
+"""Kill processes together with everything they started. Run as a program, it does so even after Braid itself was
+killed.
 
-Only the standard library and psutil are imported here: the guardian is started by its path, beside every process that
-has workers, and costs as little as it can.
+Every process with workers starts one guardian, by its path. To keep it small, it imports only the standard library and
+psutil.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ import sys
 import psutil
 
 MARK = "BRAID_WORKER"
-"""An environment variable that everything a worker starts inherits: its value names the worker."""
+"""An environment variable whose value identifies the worker; every process that the worker starts inherits it."""
 LOOK_AROUND_S = 1.0
 
 
@@ -26,7 +27,7 @@ def kill_tree(pid: int, mark: str) -> None:
         worker = psutil.Process(pid)
         found = [worker, *worker.children(recursive=True)]
     if hasattr(os, "killpg"):
-        # A worker leads a group of its own, so that its number is also the group's.
+        # A worker leads a process group of its own, so its pid is also the id of the group.
         with contextlib.suppress(OSError):
             os.killpg(pid, signal.SIGKILL)
     for process in [*found, *(other for other in psutil.process_iter() if _carries_mark(other, mark))]:
@@ -37,7 +38,7 @@ def kill_tree(pid: int, mark: str) -> None:
 def _carries_mark(process: psutil.Process, mark: str) -> bool:
     try:
         return process.environ().get(MARK) == mark
-    except (psutil.Error, OSError):  # not ours to look at, or gone
+    except (psutil.Error, OSError):  # the process belongs to another user, or has ended
         return False
 
 

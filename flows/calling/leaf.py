@@ -19,7 +19,7 @@ class CallResult:
 
     delta: Delta
     value: Any
-    """The function's return value; if it was written to a field, the value in the delta, which must stay unchanged."""
+    """The function's return value. If it was written to a field, this is the object in the delta: do not change it."""
     quality: float | None = None
 
 
@@ -40,9 +40,9 @@ class CallProgress:
     attempts: int = 0
     started: float | None = None
     seconds: float | None = None
-    """For a call that was taken over: the seconds that it worked in its own run."""
+    """For a call reused from an earlier run: the seconds that it worked in that run."""
     times: CallTimes = field(default_factory=CallTimes)
-    """Its work and its waits."""
+    """How long it worked, and how long it waited for each thing."""
     tries: list[Attempt] = field(default_factory=list[Attempt])
     """The attempts that have ended."""
     call: Call = field(default_factory=Call)
@@ -51,9 +51,9 @@ class CallProgress:
     failure: Ending | None = None
     """How the last attempt failed."""
     is_trying: bool = False
-    """Whether an attempt is running, and not only waiting for admission."""
+    """Whether an attempt has been admitted and is running."""
     abandoned: bool = False
-    """Whether the last attempt was stopped while its thread goes on."""
+    """Whether the last attempt was stopped, but its thread still runs."""
 
 
 def ignore_attempt(attempt: Attempt) -> None:
@@ -68,13 +68,13 @@ class LeafCall:
     path: StepPath
     id: str
     context: Context
-    """The branch's context, read-only: the changes of the call come back as a delta."""
+    """The branch's context, read-only; the call returns its changes as a delta."""
     deadline: float | None = None
-    """On the event loop's clock."""
+    """When its time is up, on the event loop's clock."""
     slot: Slot | None = None
     """The slot of the branch or item around the call; held during each attempt."""
     windows: tuple[Window, ...] = ()
-    """Those of the sub-pipelines around the call, the innermost first; held during each attempt."""
+    """The concurrency windows of the sub-pipelines around the call, innermost first; held during each attempt."""
     limits: RunLimits = field(default_factory=RunLimits)
     key: CallKey | None = None
     """The key under which its result is kept; None if results are not kept."""
@@ -83,7 +83,7 @@ class LeafCall:
     attempted: Callable[[Attempt], None] = ignore_attempt
     """Called after each attempt."""
     cluster: Cluster | None = None
-    """The cluster that it runs on; None for this process."""
+    """The cluster that it runs on; None if it runs in this process."""
     progress: CallProgress = field(default_factory=CallProgress)
 
     @property
@@ -92,9 +92,9 @@ class LeafCall:
         return self.path.item or None
 
     def give_way(self) -> None:
-        """Leave the slot to another branch or item while this one waits for its next attempt.
+        """Release the slot for another branch or item while this call waits for its next attempt.
 
-        Call it only once the next attempt is certain: until then, those that wait for the slot must not start.
+        Call it only when the next attempt is certain; otherwise branches behind the slot would start too early.
         """
         if self.slot is not None:
             self.slot.let_go()
@@ -119,7 +119,7 @@ class LeafResult:
     ending: Ending
     result: CallResult | None = None
     reused: bool = False
-    """Taken over from an earlier run."""
+    """Whether the result was reused from an earlier run."""
 
 
 class RunLeaf(Protocol):

@@ -1,7 +1,7 @@
-"""The main module of this process in its workers: `multiprocessing` would import it in each of them, needed or not.
+"""Import the main module in workers only when a call needs it; `multiprocessing` would always import it.
 
-Of a deployed flow run it is Prefect, of a command all that the command line imports: seconds, and a hundred megabytes.
-Here a worker imports it with the first call that mentions it.
+The main module of a deployed flow run is Prefect, that of a command the whole command line: seconds of start-up and a
+hundred megabytes per worker. A worker imports it with the first call whose pickle refers to it.
 """
 
 import os
@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 MAIN = b"__main__"
-"""In a pickle that needs the main module."""
+"""The marker of the main module in a pickle that refers to it."""
 _IN_WORKER = "__mp_main__"
-"""Its name in workers, as of `multiprocessing`: the block below `if __name__ == "__main__"` does not run."""
+"""The name of the main module in workers, as in `multiprocessing`: code below `if __name__ == "__main__"` does not run.
+"""
 _lock = threading.Lock()
 
 
@@ -28,7 +29,7 @@ class MainModule:
     path: str | None = None
 
     def bring_here(self) -> None:
-        """Make it the main module of this process, too, unless it has been brought already."""
+        """Make it the main module of this process too, unless that has been done."""
         brought = sys.modules["__main__"].__name__ == _IN_WORKER
         if brought or (self.name is None and self.path is None):
             return
@@ -44,19 +45,19 @@ class MainModule:
 
 
 def main_module() -> MainModule:
-    """That of this process; none where Python runs a prompt or a text."""
+    """The main module of this process; None in an interactive prompt or with `python -c`."""
     main = sys.modules["__main__"]
     name = getattr(getattr(main, "__spec__", None), "name", None)
     path = getattr(main, "__file__", None)
     if name is not None:
-        # Of a package run by `python -m`, that is its `__main__`, which is never imported again.
+        # For a package run by `python -m`, the main module is its `__main__`, which must not be imported again.
         return MainModule() if name.rpartition(".")[2] == "__main__" else MainModule(name=name)
     return MainModule(path=os.path.abspath(path)) if path is not None else MainModule()
 
 
 @contextmanager
 def main_left_out() -> Generator[None]:
-    """While processes are started in this block, `multiprocessing` finds no main module that it could import there."""
+    """Hide the main module inside this block, so that processes started there do not import it."""
     with _lock:
         main = sys.modules["__main__"]
         kept = {name: vars(main)[name] for name in ("__spec__", "__file__") if name in vars(main)}

@@ -1,7 +1,7 @@
-"""Calls in worker processes of their own: each can be ended at any moment, with all that it started.
+"""Calls in worker processes: each can be killed at any moment, together with everything that it started.
 
-A worker serves one call at a time over a pipe of its own, so the end of one says nothing to another; idle ones
-are kept for the next calls. A guardian beside us ends the workers when we are killed.
+A worker serves one call at a time over its own pipe, so killing one does not affect the others. Idle workers are kept
+for later calls. A guardian process kills the workers if this process is killed.
 """
 
 import asyncio
@@ -35,18 +35,18 @@ from flows.limits import Window
 _spawn = multiprocessing.get_context("spawn")
 CORES = multiprocessing.cpu_count()
 MOST_WORKERS = max(8, 2 * CORES)
-"""Calls at once in one event loop, whatever the plan allows."""
+"""The most calls at the same time per event loop, regardless of the plan."""
 
 
 async def call_in_process(function: Callable[..., Any], *arguments: Any, waits: CallTimes | None = None) -> Any:
     """Call `function`, which the worker imports by its name, in a worker process.
 
     When the caller is cancelled, by a timeout or otherwise, the worker and everything that it started are killed. In
-    `waits`, the time until a worker begins the call counts as waiting for a process.
+    `waits`, the time until a worker begins the call is counted as waiting for a process.
 
     Raises:
         TransientError: the worker was killed from outside, as when the machine runs out of memory.
-        FatalError: the worker died by itself, or what goes in or comes out cannot be pickled.
+        FatalError: the worker died by itself, or the arguments or the result cannot be pickled.
     """
     begun = _begin_to_wait(waits)
     async with _window():
@@ -57,7 +57,7 @@ async def call_in_process(function: Callable[..., Any], *arguments: Any, waits: 
         try:
             error, result, trace = await future
         except BaseException:
-            # In a thread: looking through all processes takes a while, and the one that waits wants to go on.
+            # In a thread, because searching all processes takes a while and the caller should not wait for it.
             call_in_thread(worker.kill, name=f"braid-kill-{worker.number}")
             raise
     _return_worker(worker)
@@ -71,7 +71,7 @@ async def call_in_process(function: Callable[..., Any], *arguments: Any, waits: 
 def _exchange(
     worker: "_Worker", function: Callable[..., Any], arguments: tuple[Any, ...], begun: Callable[[], None]
 ) -> tuple[BaseException | None, Any, Any]:
-    """In a thread, since large values take a while: send a call, and return its error, its result and its traceback."""
+    """Send a call, and return its error, result and traceback; runs in a thread, because large values take a while."""
     try:
         message = pickle.dumps((function, arguments), protocol=5)
     except Exception as problem:
@@ -88,14 +88,14 @@ def _exchange(
 
 
 def _begin_to_wait(waits: CallTimes | None) -> Callable[[], None]:
-    """Count the time from now on as waiting for a process, until the returned function is called in any thread."""
+    """Count time as waiting for a process until the returned function is called (from any thread)."""
     if waits is None:
         return lambda: None
     loop = asyncio.get_running_loop()
     waits.wait_for(PROCESS)
 
     def work() -> None:
-        if waits.waits_for == PROCESS:  # it may have been stopped meanwhile
+        if waits.waits_for == PROCESS:  # the call may have been stopped meanwhile
             waits.work()
 
     return lambda: loop.call_soon_threadsafe(work) and None
@@ -123,16 +123,16 @@ class _Worker:
         self._connection: Connection[bytes, bytes] | None = None
 
     def call(self, message: bytes, begun: Callable[[], None]) -> bytes:
-        """Send a call and wait for its answer; blocks. When the worker begins it, `begun` is called."""
+        """Send a call and wait for its answer; blocks. Calls `begun` when the worker begins the call."""
         for first in (True, False):
             connection = self._open_connection(anew=not first)
             try:
                 connection.send_bytes(message)
-                connection.recv_bytes()  # it says that it begins
+                connection.recv_bytes()  # the worker reports that it begins the call
                 begun()
                 break
             except (OSError, EOFError) as error:
-                # It died while nobody used it: the call can begin elsewhere, once.
+                # The worker died while it was idle, so the call may begin once more, in another worker.
                 if not first:
                     raise self._death_error() from error
         try:
@@ -160,7 +160,7 @@ class _Worker:
         """The error for the end of a worker process: transient if it was killed, fatal if it died by itself."""
         assert self._process is not None
         until = time.monotonic() + 5
-        # Any thread that starts a process collects those that have ended, too: this one may learn of it a little later.
+        # Another thread that starts a process may collect the exit code first; then this thread sees it a little later.
         while (code := self._process.exitcode) is None and time.monotonic() < until:
             self._process.join(0.05)
             time.sleep(0.001)
@@ -177,7 +177,7 @@ class _Worker:
         return self._process is None or self._process.is_alive()
 
     def kill(self) -> None:
-        """End the process and all that it started; after this call it can no longer start."""
+        """Kill the process and everything that it started; it cannot start again."""
         with self._lock:
             with _lock:
                 _workers.discard(self)
@@ -189,7 +189,7 @@ class _Worker:
 
 
 class _Guardian:
-    """The program that ends our workers when we end without doing so."""
+    """The process that kills our workers if this process ends without doing so."""
 
     process: "subprocess.Popen[bytes] | None" = None
     lock = threading.Lock()
@@ -201,7 +201,7 @@ class _Guardian:
         with cls.lock:
             if cls.process is None or cls.process.poll() is not None:
                 command = [sys.executable, "-P", guardian.__file__, str(os.getpid())]
-                # A session of its own: what ends us and our group must not end it.
+                # A session of its own, so that signals to our process group do not end the guardian.
                 cls.process = subprocess.Popen(
                     command,
                     stdin=subprocess.PIPE,
@@ -289,15 +289,15 @@ def _answer_call(message: bytes, main: MainModule) -> bytes:
 
 
 def outcome_of(function: Callable[[], Any]) -> tuple[BaseException | None, Any]:
-    """A function's error, in a form that can cross to another process, or its return value."""
+    """A function's return value, or its error in a form that can be pickled."""
     try:
         return None, function()
     except BaseException as raised:
         error = as_exception(raised)
         try:
-            pickle.loads(pickle.dumps(error))  # some can be pickled and yet do not come back
+            pickle.loads(pickle.dumps(error))  # some errors can be pickled but not unpickled
         except Exception:
             error = RuntimeError(f"{type(error).__name__}: {message_of(error)}")
-        # For the log. A note would become part of the error's message.
+        # The traceback is for the log; as a note it would become part of the error's message.
         vars(error)[OTHER_TRACEBACK] = traceback.format_exc()
         return error, None

@@ -1,10 +1,10 @@
-"""Any error of a handler as an ordinary exception: it fails the handler's own call, and ends nothing else."""
+"""Turns whatever a handler raises into an ordinary exception, so that it fails only the handler's own call."""
 
 from flows.errors import message_of
 
 
 def as_exception(raised: BaseException) -> Exception:
-    """The exception itself; if it is none, or cannot pass through a future, an error that describes it."""
+    """The exception itself; for one that would end more than the call (SystemExit), an error that describes it."""
     if isinstance(raised, SystemExit):
         return RuntimeError(f"handler called sys.exit({raised.code!r})")
     if isinstance(raised, StopIteration):

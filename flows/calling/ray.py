@@ -1,4 +1,4 @@
-"""Calls on a Ray cluster: one that exists, or one of this machine's processes that lives as long as the run."""
+"""Calls on a Ray cluster: an existing one, or local processes that end with the run."""
 
 import asyncio
 import logging
@@ -13,20 +13,20 @@ from flows.calling.remote import serve
 from flows.errors import TransientError
 
 LOOPBACK = "127.0.0.2"
-"""A cluster that a run starts is private; Ray replaces 127.0.0.1 by the address that others can reach."""
+"""The address of a run's own cluster. Ray would replace 127.0.0.1 by an address that other machines can reach."""
 # Ray's types are not ours to make strict.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 
 async def open_ray(address: str | None) -> "RayEngine":
-    """Connect to the cluster at `address`, or start one of our own."""
+    """Connect to the cluster at `address`, or start a local one."""
     own = not ray.is_initialized()
     here: dict[str, Any] = {}
     if address is None:
         here = {"include_dashboard": False}
-        if sys.platform == "linux":  # elsewhere it stays on this machine by itself
+        if sys.platform == "linux":  # on other systems the cluster is local anyway
             here["_node_ip_address"] = LOOPBACK
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers of every cluster
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray sends usage statistics to its makers by default
     if own:
         await asyncio.to_thread(ray.init, address or "local", log_to_driver=False, logging_level=logging.ERROR, **here)
     return RayEngine(own=own)
@@ -37,7 +37,7 @@ class RayEngine:
 
     def __init__(self, *, own: bool) -> None:
         self._own = own
-        # Whether a call whose process died is tried again is for its retries to say.
+        # The step's own `retry` decides whether a call is tried again after its process died.
         self._serve: Any = ray.remote(max_retries=0)(serve)
         self._waiting: set[asyncio.Task[bytes]] = set()
 

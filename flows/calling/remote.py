@@ -1,6 +1,6 @@
-"""A call that goes to another process by its handler's name, with its inputs, and comes back with its report.
+"""A call on a cluster: the handler's name and inputs go to another process, and a report comes back.
 
-Services travel as the factories they are made of; a process makes each set of them once.
+Services are sent as factories; each process creates each set of services once.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ class RemoteCall(Protocol):
         ...
 
     async def stop(self) -> bool:
-        """Tell the call to stop; whether it did, or never began."""
+        """Ask the call to stop; return whether it stopped or never began."""
         ...
 
 
@@ -94,7 +94,7 @@ class _Unpickler(pickle.Unpickler):
             return _services[pid]
 
 
-# What runs there.
+# The call as it is made in the cluster's process.
 
 _lock = threading.RLock()
 _services: dict[bytes, Services] = {}

@@ -1,7 +1,6 @@
-"""Calls that must not harm the process they are made from: parsers of untrusted files, within limits.
+"""Calls of code that may crash or hang, such as parsers of untrusted files, in separate processes with limits.
 
-Each runs in a process of its own for as long as it takes; idle processes are kept for the next calls. A process that
-dies takes one call with it and no other.
+Each call has a process to itself; idle processes are kept for later calls. If a process dies, only its own call fails.
 """
 
 import atexit
@@ -15,22 +14,26 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import psutil
 
 from flows.calling import sandboxed
+from flows.calling.container import container_bytes
 from flows.calling.processes import CORES
 from flows.errors import CallCrashed, LimitExceeded, StepCancelled, TransientError
 
 LOOK_S = 0.1
-"""How often a call that takes long is looked after."""
+"""Seconds between two checks of a running call."""
 WALL_FACTOR = 10
-"""How many times its CPU time a call may take by the clock: more is the fault of a busy machine, or it only waits."""
+"""The limit of elapsed time, as a multiple of the CPU limit; it ends calls that only wait.
+"""
 _KEPT = frozenset("PATH HOME LANG TMPDIR TMP TEMP SYSTEMROOT LD_LIBRARY_PATH VIRTUAL_ENV TESSDATA_PREFIX".split())
-"""Variables that a process inherits: no secrets."""
+"""Environment variables that a process inherits; none of them holds secrets."""
 _GROWN_BYTES = 1_200_000_000
+_OWN_BYTES, _SHARE_BYTES, _LEAST_BYTES = 500_000_000, 500_000_000, 200_000_000
+"""Memory of a container: for the process itself, for each of several calls at once, and the least for a single call."""
 _OUT_OF_TIME = -getattr(signal, "SIGXCPU", 1 << 16)
 
 
@@ -42,17 +45,34 @@ class Sandbox:
     memory_bytes: int = 2_000_000_000
     processes: int = CORES
     """Calls at once, over all sandboxes of this process."""
+    container_bytes: int | None = field(default_factory=container_bytes)
+    """The memory of the container of this process, which all calls at once and the process itself must share."""
+
+    @property
+    def at_once(self) -> int:
+        """How many calls may run at once: `processes`, or fewer in a small container."""
+        if self.container_bytes is None:
+            return self.processes
+        return min(self.processes, max(1, (self.container_bytes - _OWN_BYTES) // _SHARE_BYTES))
+
+    @property
+    def allowed_bytes(self) -> int:
+        """The memory that a call may use: `memory_bytes`, or less in a small container."""
+        if self.container_bytes is None:
+            return self.memory_bytes
+        share = (self.container_bytes - _OWN_BYTES) // self.at_once
+        return min(self.memory_bytes, max(share, _LEAST_BYTES))
 
     def run(self, function: Callable[..., Any], *arguments: Any, cancelled: Callable[[], bool] = lambda: False) -> Any:
         """Return the result of `function(*arguments)`; an error that it raises is raised here.
 
-        A call whose process dies is tried once more in a new process, so that it is not blamed for what another call,
-        or the machine, did to the process.
+        A call whose process dies is tried once more in a new process, because an earlier call or the machine may be the
+        cause.
 
         Raises:
             LimitExceeded: it used too much CPU time or memory.
             CallCrashed: it crashed the process.
-            TransientError: the process was killed from outside twice, or the time by the clock was up.
+            TransientError: the process was killed from outside twice, or the limit of elapsed time was reached.
             StepCancelled: `cancelled` became true.
         """
         (result,) = self.stream(function, *arguments, cancelled=cancelled)
@@ -61,11 +81,11 @@ class Sandbox:
     def stream(
         self, function: Callable[..., Any], *arguments: Any, cancelled: Callable[[], bool] = lambda: False
     ) -> Iterator[Any]:
-        """Yield the items of the generator `function(*arguments)` as they come; errors are those of `run`.
+        """Yield the items of the generator `function(*arguments)` as they are made; raises the same errors as `run`.
 
-        The limits hold for each item by itself.
+        The limits apply to each item separately.
         """
-        message = (function, arguments, self.cpu_s, self.memory_bytes)
+        message = (function, arguments, self.cpu_s, self.allowed_bytes)
         given = 0
         for last in (False, True):
             passed = 0
@@ -81,7 +101,7 @@ class Sandbox:
                     raise death.meaning(self) from None
 
     def _attempt(self, message: Any, cancelled: Callable[[], bool]) -> Iterator[Any]:
-        with _turn(self.processes):
+        with _turn(self.at_once):
             process = _take()
             try:
                 yield from process.call(message, self, cancelled)
@@ -97,7 +117,7 @@ class _Died(Exception):
         self.code = code
 
     def meaning(self, limits: Sandbox) -> LimitExceeded | CallCrashed | TransientError:
-        """The meaning of its end for the call."""
+        """The error that the call fails with."""
         if self.code is None:
             return CallCrashed("crashed its reader, whose process closed its pipe")
         if self.code >= 0:
@@ -182,7 +202,7 @@ class _Process:
             )
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(self._popen.pid)
-            if process.memory_info().rss > limits.memory_bytes:
+            if process.memory_info().rss > limits.allowed_bytes:
                 raise _too_much_memory(limits)
             if sys.platform == "win32" and sum(process.cpu_times()[:2]) > limits.cpu_s:
                 raise _too_much_time(limits)
@@ -194,7 +214,7 @@ class _Process:
 
     @property
     def usable(self) -> bool:
-        """Whether it can take another call, and does not hold so much memory that a new process is better."""
+        """Whether it can take another call: it is alive, and its memory has not grown too much."""
         if self._answering or self._popen.poll() is not None:
             return False
         try:
@@ -218,9 +238,11 @@ def _too_much_time(limits: Sandbox) -> LimitExceeded:
 
 
 def _too_much_memory(limits: Sandbox) -> LimitExceeded:
+    cure = "raise BRAID_PARSER_MEMORY_MB"
+    if limits.container_bytes is not None and limits.allowed_bytes < limits.memory_bytes:
+        cure = f"give the container more than {limits.container_bytes // 1_000_000} MB"
     return LimitExceeded(
-        f"needed more than {limits.memory_bytes // 1_000_000} MB of memory to be read; raise BRAID_PARSER_MEMORY_MB, "
-        "or split the file"
+        f"needed more than {limits.allowed_bytes // 1_000_000} MB of memory to be read; {cure}, or split the file"
     )
 
 

@@ -20,14 +20,14 @@ from typing import IO, Any
 
 try:
     import resource
-except ImportError:  # Windows has no limits of this kind; there the other side watches the memory
+except ImportError:  # Windows has no such limits; there the parent watches the memory
     resource = None
 
 HEAD = struct.Struct(">Q")
 IDLE_S = 120.0
 """Time without a call after which a process ends by itself."""
 _SLACK_BYTES = 1 << 29
-"""Address space beyond the limit of memory: libraries reserve more than they use."""
+"""Address space allowed beyond the memory limit, because libraries reserve more than they use."""
 
 
 def write_frame(stream: IO[bytes], value: Any) -> None:
@@ -50,7 +50,7 @@ def read_frame(stream: IO[bytes]) -> bytes | None:
 def serve(parent: int) -> None:
     """Answer calls from standard input until it is closed, no call comes for long, or the parent is gone."""
     calls, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # anything that a parser prints must not get among the answers
+    os.dup2(2, 1)  # output that a parser prints must not mix with the answers
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
     if resource is not None:
         with contextlib.suppress(ValueError, OSError):
@@ -111,7 +111,7 @@ def _address_space() -> int:
 
 
 def _portable(error: BaseException | None) -> BaseException | None:
-    """The error with its traceback as a note, or a plain one in place of an error that cannot be pickled."""
+    """The error with its traceback as a note; if it cannot be pickled, an error that describes it."""
     if error is None:
         return None
     shown = "".join(traceback.format_exception(error))

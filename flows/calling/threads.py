@@ -1,10 +1,9 @@
 """Where handlers that are not coroutines run: in threads that serve one call after another.
 
-asyncio's default executor has few threads, and a call that was given up keeps its thread: a handful of blocked calls
-would stop every run in the process. Here a call takes a thread that is idle, and otherwise starts one, so no call ever
-waits for another. A blocked thread is simply not idle. Threads are daemons, so they do not delay the end of the
-process, and how many there are is what the plan's windows allow. Starting one stops the event loop until it runs, some
-0.4 ms; that is why they are used again.
+asyncio's default executor has few threads, and an abandoned call keeps its thread: a few blocked calls would stop every
+run in the process. Here a call takes an idle thread or starts a new one, so no call waits for another. The plan's
+concurrency limits bound the number of threads. Threads are daemons, so they do not delay the end of the process.
+Starting a thread blocks the event loop for about 0.4 ms; therefore idle threads are reused.
 """
 
 import asyncio
@@ -21,7 +20,7 @@ from flows.calling.raised import as_exception
 IDLE_S = 10.0
 """How long a thread waits for its next call."""
 MOST_IDLE = 64
-"""Threads that wait for their next call; more of them end at once."""
+"""The most idle threads that are kept; a thread beyond that ends after its call."""
 _Call: TypeAlias = Callable[[], Callable[[], None]]
 """Does the work, and returns how its result is delivered."""
 
@@ -29,7 +28,8 @@ _Call: TypeAlias = Callable[[], Callable[[], None]]
 def call_in_thread(function: Callable[[], Any], *, name: str) -> "asyncio.Future[Any]":
     """Call `function` in a daemon thread, with this task's context variables; its result comes as a future.
 
-    The thread has that name meanwhile. Cancelling the future does not stop the thread; its late result is dropped.
+    The thread is called `name` during the call. Cancelling the future does not stop the thread; its late result is
+    dropped.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
@@ -78,11 +78,11 @@ class _Thread:
             except Empty:
                 if _withdraw(self):
                     return
-                continue  # somebody has just taken it
+                continue  # a new call has just taken this thread
             threading.current_thread().name = name
             deliver = call()
             threading.current_thread().name = "braid-idle"
-            # Idle before the result is known: whoever waits for the result may have the next call.
+            # Become idle before delivering the result, because the code that awaits it may make the next call.
             goes_on = _give_back(self)
             deliver()
             del call, deliver  # an idle thread must not hold the values of its last call
@@ -100,7 +100,7 @@ def _take_thread() -> _Thread:
 
 
 def _give_back(thread: _Thread) -> bool:
-    """Make a thread idle; return False if there are enough."""
+    """Make a thread idle; return False if there are enough idle threads."""
     with _lock:
         if len(_idle) >= MOST_IDLE:
             return False
@@ -109,7 +109,7 @@ def _give_back(thread: _Thread) -> bool:
 
 
 def _withdraw(thread: _Thread) -> bool:
-    """End the idleness of a thread; return False if it is not idle any more."""
+    """Remove a thread from the idle ones; return False if a call has already taken it."""
     with _lock:
         if thread not in _idle:
             return False
@@ -118,7 +118,7 @@ def _withdraw(thread: _Thread) -> bool:
 
 
 def _forget_threads() -> None:
-    """In a forked process, which has none of its parent's threads."""
+    """Forget the parent's threads in a forked process, which does not have them."""
     global _lock
     _lock = threading.Lock()
     _idle.clear()

@@ -1,4 +1,4 @@
-"""Where the time of one call goes: into work, or into waiting for one thing at a time."""
+"""The time of one call, split into work and waits."""
 
 import asyncio
 
@@ -15,8 +15,7 @@ def resource_wait(uses: "tuple[str, ...]") -> str:
 
 
 class CallTimes:
-    """The seconds of one call, split into work and waits, on the event loop's clock: at any moment it works or waits
-    for one thing.
+    """The seconds of one call on the event loop's clock; at any moment the call either works or waits for one thing.
 
     So the work and the waits add up to the time from the first `wait_for` or `work` to `end`.
     """
@@ -44,16 +43,18 @@ class CallTimes:
         return self._work_s
 
     def wait_for(self, what: str) -> None:
-        """From now on it waits for this."""
+        """The call waits for `what` from now on."""
         self._turn_to(what)
 
     def work(self) -> None:
-        """From now on it works."""
+        """The call works from now on."""
         self.work_began = now()
         self._turn_to("")
 
     def work_was(self, seconds: float, waited_for: str) -> None:
-        """Of the time since it began to work, count only so many seconds as work, and the rest as a wait before it."""
+        """Correct the current period of work: count only `seconds` as work, and the time before as a wait for
+        `waited_for`.
+        """
         at = asyncio.get_running_loop().time()
         waited = max(0.0, at - self._since - seconds)
         if self._doing == "" and waited:
@@ -62,7 +63,7 @@ class CallTimes:
             self.work_began = now() - seconds
 
     def end(self) -> None:
-        """It has ended, until it waits or works again."""
+        """The call has ended; a later `work` or `wait_for` continues the count."""
         self._turn_to(None)
 
     def _turn_to(self, doing: str | None) -> None:

@@ -96,7 +96,7 @@ async def _wait_for_admission(leaf: LeafCall, held: AsyncExitStack) -> AdmittedC
     """Wait until every limit lets the call start.
 
     Raises:
-        StepTimeout: its time was up before that.
+        StepTimeout: the deadline came before the call was admitted.
         TransientError: a resource that it uses is failing, or cannot be asked; this counts as an attempt.
     """
     times = leaf.progress.times
@@ -113,7 +113,7 @@ async def _wait_for_admission(leaf: LeafCall, held: AsyncExitStack) -> AdmittedC
                 leaf.limits.admission.hold(leaf.node.uses, expected_tokens=leaf.node.expected_tokens)
             )
         if leaf.deadline is not None and asyncio.get_running_loop().time() >= leaf.deadline:
-            raise TimeoutError  # admitted at once, but too late
+            raise TimeoutError  # admitted immediately, but after the deadline
     except TimeoutError as error:
         text = f"{leaf.id}: the time was up before its turn came; it waited for {times.waits_for}"
         raise StepTimeout(text) from error
@@ -125,7 +125,7 @@ async def _wait_for_admission(leaf: LeafCall, held: AsyncExitStack) -> AdmittedC
 
 
 async def _try_once(leaf: LeafCall, admitted: AdmittedCall) -> CallResult:
-    """Call the handler once, and note its cost and its end.
+    """Call the handler once, and record its cost and how it ended.
 
     Raises:
         TransientError: it failed and may succeed when tried again (`StepTimeout` and `StepAbandoned` are such).
@@ -175,7 +175,7 @@ async def _try_once(leaf: LeafCall, admitted: AdmittedCall) -> CallResult:
         progress.costs = add_up([progress.costs, cost])
         admitted.ending, admitted.tokens = ending, progress.call.costs.get("tokens")
         error = error_info(ending.error) if ending.error is not None else None
-        if worked:  # a process may have begun later
+        if worked:  # a worker process may have begun the call later
             started = times.work_began or started
         progress.tries.append(Attempt(progress.attempts, ending.status, started, worked, cost, error))
         leaf.attempted(progress.tries[-1])

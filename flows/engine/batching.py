@@ -1,4 +1,4 @@
-"""The size of batches where a loop leaves it open: a call should last about a second, and few calls do little work."""
+"""Chooses the batch size of loops with `batch_size: auto`, so that a call lasts about a second."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,33 +9,33 @@ from typing import Any
 from flows.model import StepPath
 
 CALL_S = 1.0
-"""How long a call of one batch should last."""
+"""How many seconds a call for one batch should last."""
 CALL_COST_S = 0.02
-"""Seconds of overhead per call that is a task run, on the client and on the server."""
+"""Seconds of overhead per Prefect task run, on the client and the server together."""
 MOST_UNKNOWN = 100
-"""The largest batch if nothing is known of its items."""
+"""The largest batch if no earlier run shows how long an item takes."""
 
 
 @dataclass(frozen=True)
 class BatchSize:
-    """Items per batch, and why."""
+    """Items per batch, and the reason for that size."""
 
     items: int
     reason: str
 
 
 def choose_batch_size(count: int, *, at_once: int, item_s: float | None) -> BatchSize:
-    """The size of batches for `count` items of which `at_once` batches may run; `item_s` is what an item took before.
+    """The batch size for `count` items with `at_once` batches in parallel; `item_s` is the recorded seconds per item.
 
-    There are as many batches as make a call last about a second. Work of less than a second is cut as far as the time
-    that running side by side saves is more than the calls cost: for work W and cost c, into the square root of W / c.
+    Usually a call lasts about a second. Work of less than a second is split only as far as parallelism saves more time
+    than the calls cost: for W seconds of work and c seconds per call, into sqrt(W / c) batches.
     """
     if item_s is None:
         size = min(MOST_UNKNOWN, ceil(count / at_once))
         return BatchSize(max(1, size), f"{at_once} batches at once; no earlier run has the time of an item")
     work_s = count * item_s
     batches = max(ceil(work_s / CALL_S), min(at_once, round(sqrt(work_s / CALL_COST_S))), 1)
-    if batches > at_once:  # as many rounds, all of them full
+    if batches > at_once:  # the same number of rounds, with equally large batches
         batches = ceil(batches / at_once) * at_once
     return BatchSize(max(1, ceil(count / batches)), f"an item took {_seconds(item_s)} in earlier runs")
 

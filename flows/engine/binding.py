@@ -47,7 +47,7 @@ class BoundInputs(Inputs):
     view: Context | None = None
     """For a handler that takes the context itself: its view."""
     more: tuple[Any, ...] = ()
-    """Arguments after these, which belong to the function already."""
+    """Further arguments, which need no copy because only this function holds them."""
 
     def for_handler(self) -> list[Any]:
         return [*((self.view,) if self.view is not None else (value.copy() for value in self.values)), *self.more]
@@ -117,7 +117,7 @@ def _result_with_delta(leaf: LeafCall, view: Context, value: Any) -> CallResult:
     delta = view.delta()
     quality = spec.quality(value) if spec.quality is not None else None
     for change in delta:
-        # The owned copy in place of the value it was made of: one to hold and to keep, not two.
+        # Return the owned copy instead of the original value, so that memory holds it once.
         whole = change.path[0] == "data" and len(change.path) == 2 and change.kind == "set"
         if whole and outputs.get(change.path[1]) is value:
             value = change.value
@@ -149,7 +149,7 @@ def _require(leaf: LeafCall, expected: Expectation, outputs: Mapping[str, Any]) 
 def _written_fields(spec: HandlerSpec, writes: Mapping[str, str], value: Any) -> Mapping[str, Any]:
     """The values to be written, by field."""
     if spec.takes_context:
-        # A context's handler may return outputs beside what it wrote.
+        # A handler that takes a Context may also return outputs besides its writes.
         pairs = cast("Mapping[str, Any]", value if isinstance(value, Mapping) else {})
         return {writes.get(name, name): output for name, output in pairs.items()}
     if not writes:

@@ -34,12 +34,12 @@ from flows.state import Progress
 async def run_plan(
     prepared: Prepared, *, run_leaf: RunLeaf = run_inline, seats: SharedSeats | None = None
 ) -> RunResult:
-    """Run a plan on its context, which is changed; the result has one outcome for every step, branch and item declared.
+    """Run a plan and change its context; the result has one outcome for each declared step, branch and item.
 
-    Finished calls of earlier runs are taken over from the journal, and calls that succeed are kept in it. `seats`
-    counts the calls at once that resources share with other processes; without it, they are counted in this one, for
-    all its runs. A failed run is a result, not an exception. When the caller is cancelled, what runs is stopped, its
-    outcomes are recorded, and the cancellation goes on.
+    Finished calls in the journal are reused, and calls that succeed are added to it. `seats` enforces concurrency
+    limits across processes; without it, they are enforced among the runs of this process. A failed run is a result, not
+    an exception. When the caller is cancelled, running steps are stopped, their outcomes are recorded, and the
+    cancellation propagates.
     """
     plan, context, journal = prepared.plan, prepared.context, prepared.journal
     state = RunState(
@@ -66,7 +66,7 @@ async def run_plan(
     state.observe(RunStarted(plan, context.execution_id))
     scope = Scope(deadline=deadline_after(plan.pipeline.timeout_s))
     watching = _start_watch(state, prepared.expected)
-    # In a task of its own: its cancellation is ours to turn into outcomes, the caller's is not ours to swallow.
+    # In a task of its own, so that we can turn its cancellation into outcomes and still propagate the caller's.
     walk = asyncio.ensure_future(run_node(state, plan.root, context, scope))
     try:
         result = await asyncio.shield(walk)
@@ -126,7 +126,7 @@ def _run_status(result: NodeResult, state: RunState) -> RunStatus:
     counted = [one for one in state.outcomes.values() if not any(one.path.inside(path) for path in state.lost)]
     if any(outcome.path in state.fails_run for outcome in counted):
         return "failed"
-    # A branch that had no time to start has no error of its own, and what was only stopped is no failure.
+    # A branch that never started has no error of its own, and a stopped branch is not a failure.
     incomplete = any(
         outcome.error is not None or outcome.failures or outcome.status in ("failed", "timed_out")
         for outcome in counted

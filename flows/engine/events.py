@@ -19,7 +19,7 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class StepStarted:
-    """A handler's step has begun; it may still wait for its turn."""
+    """A handler's step has begun; it may still wait for a limit."""
 
     path: StepPath
     id: str
@@ -39,12 +39,12 @@ class LoopStarted:
     chosen: str = ""
     """The reason for that size; empty if the pipeline sets it."""
     elements: int | None = None
-    """How many things are in all its batches together; the items themselves, if they are no lists."""
+    """The number of elements in all batches together; the number of items if they are not lists."""
 
 
 @dataclass(frozen=True)
 class StepProgressed:
-    """A call reported how far it is; sent now and then, not for every report."""
+    """A call reported its progress; sent at intervals, not for every report."""
 
     path: StepPath
     id: str
@@ -59,7 +59,7 @@ class StepStuck:
     path: StepPath
     id: str
     silent_s: float
-    """Since its attempt began, or since it last reported progress."""
+    """Seconds since its attempt began or since its last report of progress."""
     usual_s: float | None
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""The branches of a group: windows, isolation, stopping each other, and the merge in declared order."""
+"""Runs the branches of a group: concurrency limits, isolation, stopping, and the merge in declared order."""
 
 import asyncio
 import logging
@@ -40,21 +40,21 @@ class _Branches:
     deltas: list[Delta]
     ended: list[asyncio.Event]
     finished: list[int]
-    """Which of those that succeeded it was, counted from 1; 0 for the others."""
+    """Per branch, the rank in which it succeeded, from 1; 0 if it did not succeed."""
     blocked: dict[int, int | None] = field(default_factory=dict[int, int | None])
-    """For each branch that has waited: the first of those before it that did not succeed."""
+    """For each branch with dependencies: the first unsuccessful branch among them."""
     tasks: list["asyncio.Task[None]"] = field(default_factory=list["asyncio.Task[None]"])
     stop: Stop | None = None
 
     @property
     def reason(self) -> str:
-        """Why one of them is cancelled now."""
+        """The reason for the outcome of a branch that is cancelled now."""
         return self.stop.reason if self.stop is not None else "stopped"
 
     def first_failed(self, group: Group, position: int) -> int | None:
-        """The first of the branches that a branch waited for, directly or through others, that did not succeed.
+        """The first unsuccessful branch among the direct and indirect dependencies of a branch.
 
-        A skipped branch counts as well: after a failure further back, the branches behind it lack their inputs.
+        A skipped branch counts as unsuccessful, because after an earlier failure the later branches lack their inputs.
         """
         failed: list[int] = []
         for earlier in group.after[position] if group.after else ():
@@ -67,7 +67,9 @@ class _Branches:
 
 
 async def run_group(state: RunState, group: Group, context: Context, scope: Scope, run_node: RunNode) -> NodeResult:
-    """Run the branches of a group, each on its own view, and merge those that its verdict names."""
+    """Run the branches of a group, each on its own view of the context, and merge the branches that the verdict
+    selects.
+    """
     count = len(group.children)
     ended = [asyncio.Event() for _ in range(count)]
     wording, began = group_wording(state.plan.dialect), asyncio.get_running_loop().time()
@@ -148,7 +150,7 @@ async def _await_start(
 
 
 def _note_end(group: Group, branches: _Branches, position: int, result: NodeResult) -> None:
-    """Note how a branch ended, and stop the others if the group's kind demands it."""
+    """Record how a branch ended, and stop the others if the rules of the group demand it."""
     branches.results[position] = result
     branches.ended[position].set()
     if result.status == "succeeded":
@@ -178,12 +180,12 @@ def _branch_shares(group: Group, context: Context) -> list[list[Any]] | None:
 
 
 async def merged_result(merge: Merge, results: Sequence[BranchResult], context: Context) -> Any:
-    """The one result of a group; work on files is done in a thread.
+    """The merged result of a group; combining files happens in a thread.
 
     Raises:
-        OrchestrationError: it cannot be made.
+        OrchestrationError: the branches' results cannot be merged.
     """
-    # Copies: the values of branches are held by their deltas and in the journal, and a strategy may be anybody's.
+    # Copies: the branches' deltas and the journal hold these values, and a strategy may change its arguments.
     handed_out = [replace(result, value=hand_out(result.value)) for result in results]
     found = merge_results(merge.strategy, handed_out, merge.options)
     if not isinstance(found, DeferredCombination):
@@ -198,7 +200,7 @@ async def merged_result(merge: Merge, results: Sequence[BranchResult], context: 
 
 
 async def _conclude(state: RunState, group: Group, context: Context, scope: Scope, branches: _Branches) -> NodeResult:
-    """Merge the branches that the verdict names, and make the group's named result."""
+    """Merge the branches that the verdict selects, and make the group's named result."""
     ended = [result for result in branches.results if result is not None]
     assert len(ended) == len(group.children), "a branch without a result"
     verdict = branches.kind.judge(ended, time_is_up=scope.time_is_up)
@@ -208,7 +210,8 @@ async def _conclude(state: RunState, group: Group, context: Context, scope: Scop
     try:
         if group.merge is not None and verdict.has_result:
             value = await merged_result(group.merge, results, context)
-            _result_delta(group, context, value)  # before anything is merged: the context may be unable to hold it
+            # Checked before the merge, because a context may be unable to hold the value.
+            _result_delta(group, context, value)
     except OrchestrationError as error:
         refused = error_info(error)
     except asyncio.CancelledError:
@@ -257,7 +260,7 @@ def _success_text(group: Group, branches: _Branches, verdict: Verdict) -> str:
 def _branch_results(
     group: Group, branches: _Branches, ended: Sequence[NodeResult], lost: Sequence[int]
 ) -> list[BranchResult]:
-    """The branches as merge strategies see them, without skipped ones and those that succeeded but lost a race."""
+    """The branches for a merge strategy, without skipped branches and branches that succeeded but lost a race."""
     return [
         BranchResult(
             group.children[position].label,

@@ -1,4 +1,4 @@
-"""The journal of finished calls: a later run takes them over, so that nothing that succeeded is done twice."""
+"""The journal of finished calls: a resumed run reuses them, so that successful calls are not repeated."""
 
 import asyncio
 import logging
@@ -26,14 +26,15 @@ class FinishedCall:
     cost: Mapping[str, float] = field(default_factory=dict[str, float])
     failures: tuple[ItemFailure, ...] = ()
     undoing: bool = False
-    """Its undo has begun. Its outside effects may be there or not, so it must be undone and done again."""
+    """Whether its undo has begun. Its effects may be partly undone, so the call must be undone completely and repeated.
+    """
 
 
 class Journal:
-    """Where finished calls are kept, by key; this one keeps nothing."""
+    """Keeps finished calls by key; this base class keeps nothing."""
 
     active: bool = False
-    """Whether anything is kept; if not, no keys and fingerprints are needed."""
+    """Whether the journal keeps calls; if not, keys and fingerprints need not be computed."""
 
     def __init__(self) -> None:
         self.batch_sizes: dict[str, int] = {}
@@ -45,7 +46,7 @@ class Journal:
         return None
 
     def keep(self, key: str, kept: FinishedCall) -> Awaitable[None]:
-        """Keep a finished call; once this is awaited, it survives the end of the process."""
+        """Keep a finished call; when the coroutine returns, the call survives the end of the process."""
         return asyncio.sleep(0)
 
     async def drop(self, key: str) -> None:
@@ -72,7 +73,7 @@ class MemoryJournal(Journal):
 
 
 def keep_in_journal(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
-    """A `run_leaf` that takes over the calls in the journal, and keeps in it those that succeed."""
+    """A `run_leaf` that reuses the calls in the journal and adds the calls that succeed."""
     if not journal.active:
         return run_leaf
 
@@ -115,7 +116,8 @@ def keep_in_journal(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
         try:
             await asyncio.wait([keeping])
         except asyncio.CancelledError as error:
-            await asyncio.wait([keeping])  # it is done and stays done; only this run no longer wants it
+            # The call has succeeded and stays in the journal, although this run was cancelled.
+            await asyncio.wait([keeping])
             return LeafResult(ending_of(error))
         keeping.result()
         return ended
@@ -124,7 +126,7 @@ def keep_in_journal(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
 
 
 def take_over(leaf: LeafCall, kept: FinishedCall) -> LeafResult:
-    """The result of a call that an earlier run finished; the call's progress is set as that run left it."""
+    """Return the result of a call that an earlier run finished, and set the progress of the call from that run."""
     progress = leaf.progress
     progress.attempts, progress.started, progress.seconds = kept.attempts, kept.started, kept.seconds
     progress.costs = dict(kept.cost)
@@ -133,7 +135,7 @@ def take_over(leaf: LeafCall, kept: FinishedCall) -> LeafResult:
 
 
 async def _is_published(key: CallKey, journal: Journal) -> bool:
-    """Whether the staged result of a call has been published; if not, it may have been removed meanwhile."""
+    """Whether the staged effects of a call have been published; if not, they may have been removed since."""
     if key.published_by is None:
         return False
     kept = await journal.find(key.published_by.name)

@@ -1,4 +1,4 @@
-"""One step with a handler: its call is made, run, applied to the branch's context, and its outcome recorded."""
+"""Runs one handler step: makes the call, applies its result to the branch's context, and records the outcome."""
 
 from dataclasses import replace
 
@@ -80,7 +80,7 @@ async def run_step(state: RunState, node: Leaf, context: Context, scope: Scope) 
         value=result.value if result else None,
         quality=result.quality if result else None,
         error=error,
-        # A step that was stopped says nothing about whether the group around it may be tried again.
+        # A stopped step does not decide whether the enclosing group may be tried again.
         transient=ending.stopped or (error is not None and error.transient),
         reason=reason,
     )
@@ -100,7 +100,7 @@ def _stop_reason(ending: Ending) -> str:
 
 
 def _call_key(state: RunState, node: Leaf, scope: Scope) -> CallKey | None:
-    """Where a call's result is kept; None if nothing is."""
+    """The key under which a call's result is kept; None if the journal keeps nothing."""
     fingerprint = state.fingerprints.get(node.id)
     if fingerprint is None:
         return None
@@ -110,6 +110,6 @@ def _call_key(state: RunState, node: Leaf, scope: Scope) -> CallKey | None:
 
 
 def _read_part(node: Leaf, context: Context) -> Context:
-    """The fields that a handler reads, as they are now; its undo sees them, whatever happens to the context later."""
+    """A snapshot of the fields that a handler reads; its undo gets them even if the context changes later."""
     names = list(context.data) if node.spec.takes_context else [n for n in node.reads.values() if n in context.data]
     return Context({name: context.field_value("data", name) for name in names}, identity=context.identity)

@@ -1,4 +1,4 @@
-"""The items of a loop: begun in order as slots in its window become free, and merged in their order."""
+"""Runs the items of a loop: they begin in order as slots become free, and are merged in order."""
 
 import asyncio
 import logging
@@ -19,9 +19,9 @@ from flows.state import Change, Context, Delta, ExternalSequence, fingerprint, m
 
 logger = logging.getLogger(__name__)
 DEFAULT_AT_ONCE = 8
-"""Batches at once, for the choice of their size, where nothing limits them."""
+"""The number of parallel batches assumed for choosing the batch size, if no limit is set."""
 MOST_WAITING = 256
-"""Items of one loop that may wait to be tried again, beside those that run; more of them hold up new ones."""
+"""How many items of one loop may wait for a retry besides the running ones; beyond that, no new item begins."""
 
 
 async def run_loop(state: RunState, loop: Loop, context: Context, scope: Scope, run_node: RunNode) -> NodeResult:
@@ -54,7 +54,7 @@ async def run_loop(state: RunState, loop: Loop, context: Context, scope: Scope, 
 
 
 def _batch_size(state: RunState, loop: Loop, path: StepPath, count: int) -> tuple[int | None, str]:
-    """Items per batch, and why, if the loop leaves the size open; a resumed run keeps the size."""
+    """The batch size and its reason, for a loop with `batch_size: auto`; a resumed run keeps the recorded size."""
     if loop.batch_size != "auto":
         return loop.batch_size, ""
     kept = state.journal.batch_sizes.get(path)
@@ -70,7 +70,7 @@ def _batch_size(state: RunState, loop: Loop, path: StepPath, count: int) -> tupl
 
 
 def _elements(listed: Sequence[Any], batch_size: int | None) -> int | None:
-    """How many things are in all batches; None where counting them would read them all from disk."""
+    """The number of elements in all batches; None if counting would read every batch from disk."""
     if batch_size is not None:
         return len(listed)
     if isinstance(listed, ExternalSequence):
@@ -94,14 +94,14 @@ class _Batches:
 
 
 async def _run_in_window(state: RunState, items: "_Items", batches: _Batches, run_node: RunNode) -> bool:
-    """Begin the items in order, one for every slot that becomes free; whether the loop was cancelled."""
+    """Begin the items in order, one per free slot; return whether the loop was cancelled."""
     limit = items.loop.limit.value
     window = Window(limit)
-    # Those that wait to be tried again have no slot, and each keeps what it made so far: there must be an end to them.
+    # Items that wait for a retry hold no slot but keep their results in memory, so their number must be limited.
     begun = Window(None if limit is None else limit + MOST_WAITING)
 
     async def work(position: int, batch: Any, slot: Slot) -> None:
-        # In their order: of several equal ones, the first that begins has the key of the first.
+        # Prepare items in order, because equal items are told apart by the order in which they begin.
         key = items.keys.of(batch) if items.keys is not None else ""
         await items.run(state, position, batch, key, run_node, slot)
         slot.let_go()
@@ -114,7 +114,7 @@ async def _run_in_window(state: RunState, items: "_Items", batches: _Batches, ru
                 await begun.acquire()
                 await slot.hold()
                 if items.reason or state.limits.budget.refusal:
-                    slot.let_go()  # one that waits to be tried again needs the slot
+                    slot.let_go()  # an item that waits for its retry needs the slot
                     break
                 running.create_task(work(position, batches[position], slot))
     except asyncio.CancelledError:
@@ -123,7 +123,7 @@ async def _run_in_window(state: RunState, items: "_Items", batches: _Batches, ru
 
 
 class _Items:
-    """The items of one loop: their deltas and results, without what they kept to themselves."""
+    """The items of one loop: their results, and the part of their deltas that leaves the loop."""
 
     def __init__(self, loop: Loop, context: Context, scope: Scope, count: int, keys: "_ItemKeys | None") -> None:
         self.loop, self.context, self.scope, self.keys = loop, context, scope, keys
@@ -155,7 +155,7 @@ class _Items:
             present = branch.fork().present
             self.collected[position] = {name: present[name] for name in self.loop.collect if name in present}
             self.deltas[position] = tuple(change for change in branch.delta() if self._leaves(change))
-        self.results[position] = replace(result, value=None)  # what is wanted of it is in the delta
+        self.results[position] = replace(result, value=None)  # the delta has everything that is still needed
         state.record(
             Outcome(
                 path=self.scope.path(self.loop).of_item(position),
@@ -176,7 +176,7 @@ class _Items:
             self.reason = self.reason or f"exceeded_tolerance: {self.failed} of {len(self.results)} items failed"
 
     def _refused(self, state: RunState, result: NodeResult) -> bool:
-        """Whether an item did not fail, but was stopped because the run's budget is used up."""
+        """Whether an item was stopped because the run's budget is used up (and has not failed by itself)."""
         return bool(state.limits.budget.refusal) and result.reason == state.limits.budget.refusal
 
     def record_never_started(self, state: RunState, position: int, reason: str = "") -> None:
@@ -192,9 +192,10 @@ class _Items:
             self.results[position] = NodeResult("cancelled", reason=why, transient=True)
 
     def _leaves(self, change: Change) -> bool:
-        """Fields without a reducer stay with their item; else all items would write the same ones.
+        """Whether a change leaves the loop. Fields without a reducer stay inside their item, else all items would
+        conflict.
 
-        So does all that an item set aside: another loop may go over things of the same names.
+        Records of items set aside stay inside too, because another loop may use the same names.
         """
         section, key = change.path[:2]
         return section != "aside" and (section != "data" or key in self.loop.reducers)
@@ -231,7 +232,7 @@ class _Items:
 
 
 class _ItemKeys:
-    """Keys by which another run knows the same batches: the content, and which of several equal ones it is."""
+    """Keys that identify the same batches in another run: the content, and a number to tell equal batches apart."""
 
     def __init__(self) -> None:
         self._counted: Counter[str] = Counter()

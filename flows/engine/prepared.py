@@ -43,11 +43,11 @@ class Prepared:
     expected: Expectation | None = None
     """How long steps may take before they are reported as stuck; None: no check."""
     item_seconds: Mapping[str, float] = field(default_factory=dict[str, float])
-    """Seconds per item of loops in earlier runs, by path of the loop; see `flows.engine.batching`."""
+    """Seconds per item in earlier runs, by path of the loop; see `flows.engine.batching`."""
     rates: SharedRates | None = None
     """Counts calls and tokens per minute for all runs; without it, they are counted in this process."""
     plan_only: bool = False
-    """Whether to show the plan and do nothing."""
+    """Whether to show the plan and run no step."""
     at_end: Callable[[RunResult], None] = lambda result: None
     """Called with the result before it is recorded; it may write more fields of the context."""
     summary: Callable[[RunResult], str] = lambda result: ""
@@ -57,9 +57,9 @@ class Prepared:
     facts: Callable[[RunResult], Sequence[str]] = lambda result: ()
     """Sentences in Markdown for the first page of a run of this kind."""
     share: Share = UNNAMED
-    """On whose behalf its calls wait for resources that runs share."""
+    """The tenant and priority with which its calls wait for shared resources."""
     notices: Callable[[RunResult], Sequence[Notice]] = lambda result: ()
-    """Events for others about the end of the run."""
+    """Events that other systems receive when the run ends."""
 
 
 def new_run_id(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> str:

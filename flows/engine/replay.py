@@ -17,7 +17,7 @@ from flows.state import Context, Delta, fingerprint
 
 @dataclass(frozen=True)
 class StepReplay:
-    """How a step ended this time, with its writes then and now; `recorded` is None if it had not succeeded then."""
+    """How a step ended in the replay, with its writes then and now; `recorded` is None if it failed then."""
 
     outcome: Outcome
     writes: Delta
@@ -25,7 +25,7 @@ class StepReplay:
 
     @property
     def same(self) -> bool:
-        """Whether it wrote the same as in that run."""
+        """Whether it wrote the same values as in the earlier run."""
         return self.recorded is not None and _delta_fingerprint(self.recorded) == _delta_fingerprint(self.writes)
 
 
@@ -36,11 +36,11 @@ def _delta_fingerprint(delta: Delta) -> str:
 async def replay_step(plan: Plan, context: Context, journal: Journal, step: str) -> StepReplay:
     """Run the step with that id, path or handler (the first of them) on the inputs that it had in an earlier run.
 
-    Everything before it is taken from the journal, nothing after it is run, and nothing is recorded. The outside
+    Earlier steps are taken from the journal, later steps do not run, and nothing is recorded. The outside
     effects of the handler happen again.
 
     Raises:
-        OrchestrationError: there is no such step, or something before it had not succeeded in that run.
+        OrchestrationError: there is no such step, or an earlier step did not succeed in that run.
     """
     replaying = _Replay(journal, step)
     result = await run_plan(Prepared(plan, context, journal=_KeysOnly()), run_leaf=replaying)
@@ -58,7 +58,7 @@ async def replay_step(plan: Plan, context: Context, journal: Journal, step: str)
 
 
 class _KeysOnly(Journal):
-    """Keeps nothing, but lets every call know its key."""
+    """A journal that keeps nothing; it exists so that each call gets its key."""
 
     active = True
 
@@ -80,7 +80,7 @@ class _Replay:
             self.writes = ended.result.delta if ended.result is not None else None
             return ended
         if kept is None and leaf.item is not None and StepPath(self._step).item:
-            return LeafResult(SUCCEEDED, CallResult((), None))  # another item than the one that is asked for
+            return LeafResult(SUCCEEDED, CallResult((), None))  # an item other than the requested one
         if kept is None or self.path:
             return LeafResult(ending_of(asyncio.CancelledError()))
         return take_over(leaf, kept)

@@ -10,7 +10,7 @@ from flows.storage import Storage
 
 
 def output_fields(plan: Plan, context: Context, before: Collection[str]) -> tuple[OutputField, ...]:
-    """The outputs of the plan; where steps write fields that nobody declared, also those.
+    """The outputs of the plan, and fields that steps have written without declaring them.
 
     `before` are the fields that the run started with.
     """
@@ -21,7 +21,7 @@ def output_fields(plan: Plan, context: Context, before: Collection[str]) -> tupl
 
 
 def keep_outputs(context: Context, fields: tuple[OutputField, ...]) -> tuple[OutputRecord, ...]:
-    """The outputs for the record of a run; large ones are written whole to files, if there is a storage."""
+    """The outputs for the run store; with a storage, large outputs are also written whole to files."""
 
     def keep_whole(name: str, content: bytes) -> str:
         storage: Storage = context.services["storage"]

@@ -1,4 +1,4 @@
-"""The state of a run while it goes on: outcomes and limits; and where in the run a node is being run."""
+"""The state of a running run (outcomes, limits), and the scope in which a node runs."""
 
 import asyncio
 from collections import ChainMap
@@ -17,12 +17,12 @@ from flows.planning import Chain, FanIn, Group, Leaf, Loop, Node, Plan, StepFing
 from flows.state import Context
 
 OUT_OF_TIME: tuple[Status, ...] = ("timed_out", "abandoned", "cancelled")
-"""How branches and items end if nothing but time was wrong."""
+"""The statuses of branches and items whose only problem was time."""
 
 
 @dataclass(frozen=True)
 class NodeResult:
-    """How a node ended, for the node around it."""
+    """How a node ended, as the enclosing node sees it."""
 
     status: Status
     value: Any = None
@@ -37,13 +37,13 @@ class NodeResult:
 
     @property
     def stopped(self) -> bool:
-        """Whether it ended because it was stopped, even if its thread goes on."""
+        """Whether it ended because it was stopped, even if its thread still runs."""
         return self.status == "cancelled" or (self.status == "abandoned" and self.error is None)
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Where in the run a node is being run: which items it is in, until when, and in whose slot."""
+    """Where in the run a node runs: the enclosing items, the deadline, and the slot that it uses."""
 
     deadline: float | None = None
     start: str = ""
@@ -51,14 +51,14 @@ class Scope:
     run_path: str = ""
     """Its counterpart in the run: `3[2]` in an item of the loop at `3`, `1/` in the sub-pipeline at `1`."""
     item: str = ""
-    """Indices of the items around, as text: `[2][0]`."""
+    """Indices of the enclosing items, as text: `[2][0]`."""
     key: str = ""
-    """Fingerprints of the items around: the same for the same items in another run."""
+    """Fingerprints of the enclosing items: the same for the same items in another run."""
     slot: Slot | None = None
     windows: tuple[Window, ...] = ()
-    """The calls at once in the sub-pipelines around, the innermost first."""
+    """The concurrency windows of the enclosing sub-pipelines, innermost first."""
     groups: ChainMap[str, list[BranchResult]] = field(default_factory=ChainMap[str, list[BranchResult]])
-    """The results of the groups that have ended, by id: those of this item or pipeline before those around it."""
+    """The results of finished groups by id; those of this item or pipeline take precedence over enclosing ones."""
 
     @property
     def time_is_up(self) -> bool:
@@ -71,7 +71,7 @@ class Scope:
         return node.id + self.item
 
     def until(self, deadline: float | None) -> "Scope":
-        """The same with a deadline that is not later than this one's."""
+        """The same scope with an earlier deadline; a later one changes nothing."""
         if deadline is None or (self.deadline is not None and self.deadline <= deadline):
             return self
         return replace(self, deadline=deadline)
@@ -105,7 +105,7 @@ class RunState:
     item_seconds: Mapping[str, float] = field(default_factory=dict[str, float])
     """Seconds per item of loops in earlier runs, by path of the loop."""
     fails_run: list[StepPath] = field(default_factory=list[StepPath])
-    """Paths of groups and loops that succeeded despite a failure, by a rule that makes the run fail all the same."""
+    """Paths of groups and loops that succeeded despite a failure, but whose rule makes the run fail."""
     watch: StuckWatch | None = None
     cluster: Cluster | None = None
     """Where sync handlers run, if not here."""
@@ -119,7 +119,7 @@ class RunState:
     def record(self, outcome: Outcome) -> None:
         """Keep an outcome, the only one of its path.
 
-        A second one would be a fault of the engine.
+        A second outcome for a path is a bug of the engine.
         """
         assert outcome.path not in self.outcomes, f"two outcomes for {outcome.path}"
         self.observe(StepFinished(outcome))
@@ -131,7 +131,7 @@ class RunState:
         return tuple(sorted(self.outcomes.values(), key=lambda outcome: outcome.path.sort_key))
 
     def only_refused(self, path: StepPath) -> bool:
-        """Whether nothing below `path` failed, and something was not started because the budget is used up."""
+        """Whether some steps below `path` were not started because the budget is used up, and none failed."""
         if not self.limits.budget.refusal:
             return False
         below = [outcome for outcome in self.outcomes.values() if outcome.is_leaf and outcome.path.inside(path)]
@@ -181,13 +181,13 @@ def deadline_after(timeout_s: float | None) -> float | None:
 
 
 def stop_is_asked() -> bool:
-    """Whether the running task has been cancelled, also if a handler ignored it: nothing more may begin then."""
+    """Whether the running task has been cancelled, even if a handler ignored it; if so, no further call may begin."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 async def wait_for_all(tasks: Sequence["asyncio.Task[None]"]) -> bool:
-    """Wait for all tasks, and cancel them when the caller is cancelled meanwhile; whether it was."""
+    """Wait for all tasks; if the caller is cancelled, cancel them. Return whether it was cancelled."""
     cancelled = False
     pending = set(tasks)
     while pending:

@@ -53,11 +53,11 @@ class _WatchedCall:
     reports: int = 0
     heard: float = 0.0
     named_at_s: float = 0.0
-    """The silence at which it was last named."""
+    """The seconds of silence at which it was last reported."""
 
 
 class StuckWatch:
-    """Looks at the calls of one run; on the event loop only, and on the loop's clock."""
+    """Watches the calls of one run; used on the event loop only, and with the loop's clock."""
 
     def __init__(self, expected: Expectation, observe: Observer) -> None:
         self._expected, self._observe = expected, observe
@@ -70,10 +70,10 @@ class StuckWatch:
         self._calls.pop(call.path, None)
 
     def look(self, at: float) -> None:
-        """Report every call that reported progress since the last look, and every one that is newly stuck.
+        """Emit an event for each call with new progress since the last check, and for each newly stuck call.
 
-        A stuck call is reported again when its silence has doubled. A call that waits for its turn, or to be tried
-        again, is not stuck.
+        A stuck call is reported again when its silence has doubled. A call that waits for a limit or for a retry is not
+        stuck.
         """
         for watched in self._calls.values():
             call, progress = watched.call, watched.call.progress
@@ -96,7 +96,7 @@ class StuckWatch:
                 self._observe(found)
 
     async def forever(self) -> None:
-        """Look every few seconds, until cancelled."""
+        """Check every few seconds, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(EVERY_S)

@@ -21,10 +21,10 @@ class Stop:
     """The reason why the branches of a group are stopped."""
 
     position: int
-    """Of the branch whose end stops the others."""
+    """The position of the branch whose end stops the others."""
     reason: str
     cancels: bool
-    """Whether running branches are cancelled; if not, only new ones are held back."""
+    """Whether running branches are cancelled; if not, only branches that have not begun are held back."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Verdict:
     has_result: bool = True
     """Whether the group makes its named result (`merge:`)."""
     lost: Sequence[int] = ()
-    """Branches of a race that another one won; some of them may have succeeded in the same instant."""
+    """Branches of a race that did not win; some of them may have succeeded at the same instant."""
     passed_on: NodeResult | None = None
     """The result of a list of steps: that of its last step."""
     fails_run: bool = False
@@ -55,19 +55,19 @@ class GroupKind(Protocol):
 
     @property
     def takes_back(self) -> bool:
-        """Whether the branches are undone when the group fails, so that it leaves nothing behind."""
+        """Whether a failed group undoes the effects of its branches."""
         ...
 
     def stop_after(self, before: Stop | None, position: int, result: NodeResult) -> Stop | None:
-        """Why branches are stopped now that one has ended; `before` is the reason up to now."""
+        """The reason to stop branches after one has ended; `before` is the reason so far."""
         ...
 
     def holds_back(self, stop: Stop, position: int) -> bool:
-        """Whether a branch that has not begun never will."""
+        """Whether a branch that has not begun must not begin any more."""
         ...
 
     def judge(self, results: Sequence[NodeResult], *, time_is_up: bool) -> Verdict:
-        """How the group ends; `time_is_up` is about its own time."""
+        """How the group ends; `time_is_up` refers to the group's own timeout."""
         ...
 
 

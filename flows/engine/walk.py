@@ -148,7 +148,7 @@ async def _fan_in(node: FanIn, context: Context, scope: Scope) -> NodeResult:
 
 
 def _fail_unstarted(state: RunState, node: Node, scope: Scope, error: OrchestrationError) -> NodeResult:
-    """A node whose condition cannot be evaluated has failed; the steps in it never start."""
+    """Record a node as failed because its condition cannot be evaluated; the steps inside it never start."""
     info = error_info(error)
     kind = outcome_kind(node)
     if kind is not None:

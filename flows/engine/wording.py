@@ -1,4 +1,4 @@
-"""The wording of logs and errors about a group or step: that of the system for which the pipeline was written."""
+"""The wording of logs and errors about a group or step, in the terms of the dialect of the pipeline."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -119,7 +119,7 @@ def _position(node: Node) -> str:
 
 
 def _with_position(node: Node, message: str) -> str:
-    """The message with the step it is about, once: of nested steps, the innermost."""
+    """The message with the position of its step, added only once; of nested steps, the innermost."""
     return message if message.startswith("Pipeline step ") else f"{_position(node)}: {message}"
 
 

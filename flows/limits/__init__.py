@@ -1,4 +1,4 @@
-"""Who may start: windows, shared resources, admission, and the limits of a run as a whole."""
+"""Decides when a call may start: windows, shared resources, admission, and the limits of a run as a whole."""
 
 from flows.limits.admission import Admission, AdmittedCall, SharedRates, SharedSeats, warn_of_what_is_not_shared
 from flows.limits.budget import SECONDS, Budget

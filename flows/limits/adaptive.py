@@ -1,6 +1,6 @@
-"""How many calls at once a provider bears, found by trying: one more per round that went well, half after a refusal.
+"""Finds how many parallel calls a provider accepts: one more after each successful round, half after a refusal.
 
-Near the number that was refused last, it is tried sixteen times as slowly.
+Near the number that was last refused, the window grows sixteen times as slowly.
 
 Source: Chiu & Jain, Analysis of the increase and decrease algorithms for congestion avoidance, 1989 (AIMD).
 """
@@ -11,7 +11,7 @@ from flows.author import Ending
 
 _FIRST = 2.0
 _SLOWER = 4.0
-"""A call that takes so many times as long as usual is a sign of overload."""
+"""A call that takes this many times as long as usual is a sign of overload."""
 _KNOWN_AFTER = 20
 _SMOOTHING = 0.05
 _CAREFUL = 16.0
@@ -27,14 +27,14 @@ class Adaptive:
     refused: float = float("inf")
     """The window at the last refusal."""
     cut_at: float = field(default=float("-inf"))
-    """Calls that began before have been answered for: one overload halves the window once."""
+    """Calls that began before this time do not halve the window again, since one overload should halve it once."""
 
     @property
     def limit(self) -> int:
         return max(1, int(self.allowed))
 
     def learn(self, ending: Ending, *, began: float, now: float, running: int, ceiling: int) -> None:
-        """Note how a call ended, while `running` others were at work."""
+        """Adjust the window to how a call ended while `running` others were running."""
         if ending.transient:
             self._cut(0.5, began, now)
         elif ending.succeeded:
@@ -44,7 +44,7 @@ class Adaptive:
             self.usual_s += (seconds - self.usual_s) * max(_SMOOTHING, 1 / self.calls)
             if slow:
                 self._cut(0.75, began, now)
-            elif running + 1 >= self.limit:  # a window that is not used shows nothing
+            elif running + 1 >= self.limit:  # success in a window that is not full is no evidence
                 near = self.refused - 1.5 <= self.allowed <= self.refused + 1
                 self.allowed = min(float(ceiling), self.allowed + 1 / (self.allowed * (_CAREFUL if near else 1.0)))
 

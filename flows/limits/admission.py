@@ -22,7 +22,7 @@ class SharedSeats(Protocol):
         """Wait for one of `limit` seats, and keep it until the end.
 
         Raises (at any moment):
-            TransientError: no seat can be had, or the seat was lost.
+            TransientError: no seat can be obtained, or the seat was lost.
         """
         ...
 
@@ -39,7 +39,7 @@ class SharedRates(Protocol):
     """Counts the calls and tokens per minute of all runs."""
 
     async def take(self, requests: Sequence[SlotRequest], /) -> SharedSlots:
-        """Wait until all of them have a slot.
+        """Wait until each of the requests has a slot.
 
         Raises:
             TransientError: they cannot be counted.
@@ -54,19 +54,19 @@ class AdmittedCall:
     ending: Ending | None = None
     """None if the call was not made."""
     tokens: float | None = 0.0
-    """Those that the call has used; None if it did not report any."""
+    """The tokens that the call has used; None if it did not report any."""
 
 
 @dataclass(frozen=True)
 class Admission:
-    """The resources of one run, and who counts them."""
+    """The resources of one run, and the counters that enforce their limits."""
 
     effective: Mapping[str, EffectiveResource]
     resources: Resources
     seats: SharedSeats | None = None
     rates: SharedRates | None = None
     share: Share = UNNAMED
-    """On whose behalf the run calls."""
+    """The tenant and priority of the run."""
 
     @asynccontextmanager
     async def hold(self, uses: Sequence[str], *, expected_tokens: int = 0) -> AsyncGenerator[AdmittedCall]:
@@ -109,7 +109,7 @@ class Admission:
 
 
 def warn_of_what_is_not_shared(admission: Admission) -> None:
-    """Warn of shared limits that hold in this process only, because no server or run store counts them for all runs."""
+    """Warn about shared limits that hold only in this process, because no server or run store counts for all runs."""
     for one in admission.effective.values():
         for common in one.shared.values():
             if common.concurrency is not None and admission.seats is None:

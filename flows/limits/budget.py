@@ -38,15 +38,15 @@ class Budget:
         self._lock = threading.Lock()
 
     def used(self, unit: str) -> float:
-        """How much of a unit is used, that of the earlier runs included."""
+        """How much of a unit is used, including the earlier runs."""
         now = self._clock() - self._began if unit == SECONDS else self.total.get(unit, 0.0)
         return self.before.get(unit, 0.0) + now
 
     def may_start(self, handler: str) -> bool:
         """Whether a call of `handler` may start; if not, `refusal` has the reason.
 
-        It may not when a budget is used up, or would be by this call and those that are running, each counted as
-        much as calls of its handler cost on average so far in this run.
+        It may not start if a budget is used up, or if this call and the running ones would probably use it up. Each is
+        estimated at the average cost of its handler's calls in this run so far.
         """
         with self._lock:
             if not self.refusal:
@@ -54,14 +54,14 @@ class Budget:
             return not self.refusal
 
     def start(self, handler: str) -> "Charge":
-        """Note that a call has started; its costs are reported to the charge that this returns."""
+        """Register a started call; report its costs to the returned charge."""
         charge = Charge(self, handler)
         with self._lock:
             self._running.append(charge)
         return charge
 
     def end(self, charge: "Charge") -> dict[str, float]:
-        """Book the cost of a call that has ended; reports that still come are late."""
+        """Book the cost of an ended call; later reports count as late cost."""
         with self._lock:
             self._running.remove(charge)
             charge.over = True

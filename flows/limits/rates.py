@@ -1,4 +1,4 @@
-"""The counts of one resource: who waits for it, how much of it is taken, and whether it is called at all."""
+"""The state of one resource: waiting calls, slots in use, and its circuit breaker."""
 
 import asyncio
 import heapq
@@ -37,7 +37,7 @@ class Share:
 
 
 UNNAMED = Share()
-"""The share of runs without one of their own."""
+"""The share of runs that declare none."""
 
 
 @dataclass(eq=False)
@@ -51,9 +51,9 @@ class ResourceSlot:
     wakes: float | None = None
     share: Share = UNNAMED
     turn: tuple[float, int] = (0.0, 0)
-    """Its place in every queue: the least goes first."""
+    """Its position in every queue; the lowest goes first."""
     start: float = 0.0
-    """The share that its tenant had been given when it came."""
+    """The virtual time of its tenant when the call arrived."""
     began: float = 0.0
 
 
@@ -63,11 +63,11 @@ class Rate:
 
     name: str
     waiting: list[ResourceSlot] = field(default_factory=list[ResourceSlot])
-    """By their turns."""
+    """Waiting calls, ordered by turn."""
     window: Adaptive = field(default_factory=Adaptive)
     running: int = 0
     starting: int = 0
-    """Granted and not begun: slots whose minute has no end yet."""
+    """Granted slots of calls that have not begun, so that their minute has no end yet."""
     begun: deque[float] = field(default_factory=deque[float])
     """When the slots of begun calls become free, ascending."""
     expected: float = 0.0
@@ -80,7 +80,7 @@ class Rate:
     open_until: float | None = None
     """Until when its circuit breaker lets no call through."""
     probe: ResourceSlot | None = None
-    """The one call that is let through to see whether it works again."""
+    """The single trial call that checks whether the resource works again."""
 
     def forget(self, now: float) -> None:
         """Drop expired entries."""
@@ -91,14 +91,14 @@ class Rate:
             self.spent = self.spent - amount if self.spent_until else 0.0
 
     def next_change(self) -> float | None:
-        """When something that has been counted runs out."""
+        """When the next counted entry expires."""
         ends = [self.begun[0]] if self.begun else []
         if self.spent_until:
             ends.append(self.spent_until[0][0])
         return min(ends, default=None)
 
     def next_slots(self) -> tuple[ResourceSlot, ...]:
-        """The first of those that wait; all of them while calls are refused."""
+        """The first waiting call; all waiting calls while the circuit breaker refuses calls."""
         if not self.waiting:
             return ()
         refusing = self.open_until is not None and self.probe is None
@@ -114,7 +114,7 @@ class Rate:
             return False
         if limits.tokens_per_minute is not None:
             taken, most = self.expected + self.spent, limits.tokens_per_minute
-            # A call that alone expects more than the limit goes when nothing else counts.
+            # A call that expects more tokens than the limit is admitted when no other entry counts.
             if taken >= most or (taken > 0 and taken + request.tokens > most):
                 return False
         return limits.breaker is None or self.open_until is None or self.probe is None
@@ -128,12 +128,12 @@ class Rate:
             logger.info("resource %s: one call is let through to see whether it works again", self.name)
 
     def begin(self, until: float) -> None:
-        """A granted call has begun; its slot stays taken until then."""
+        """Record that a granted call has begun; its slot stays in use until `until`."""
         self.starting -= 1
         self.begun.append(until)
 
     def end(self, request: SlotRequest, *, begun: bool) -> None:
-        """A granted call has ended, or was given up before it had begun."""
+        """Record that a granted call has ended, or was abandoned before it began."""
         self.running -= 1
         self.expected -= request.tokens
         if not begun:
@@ -144,7 +144,7 @@ class Rate:
         heapq.heappush(self.spent_until, (until, tokens))
 
     def refusal(self, request: SlotRequest, slot: ResourceSlot, now: float) -> CircuitOpen | None:
-        """Why a call is not made now; None if the circuit breaker does not refuse it."""
+        """The circuit breaker's reason for refusing a call; None if it lets the call through."""
         if request.limits.breaker is None or self.open_until is None or self.probe is slot:
             return None
         left = self.open_until - now

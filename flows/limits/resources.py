@@ -1,8 +1,8 @@
-"""Resources in one process: exact counts of their use, shared by all runs, granted by turns.
+"""Resources in one process: exact counts of their use, shared by all runs and granted in fair order.
 
-A turn is fixed when a call comes, and one order holds in all queues. Tenants take turns, however many calls each has
-waiting; a call with priority goes ahead of a limited number of turns, so every call gets its turn. Calls of one
-tenant go in the order in which they came. Source: Goyal, Vin & Cheng, Start-time fair queueing, SIGCOMM 1996.
+The turn of a call is fixed when it arrives, and all queues use the same order. Tenants take turns, regardless of how
+many calls each has waiting. A call with priority moves ahead by a limited number of turns, so no call waits forever.
+Calls of one tenant are served in order of arrival. Source: Goyal, Vin & Cheng, Start-time fair queueing, SIGCOMM 1996.
 
 A call asks for everything it uses at once and gets all of it or waits, so no two calls can wait for each other. A slot
 in a rate is taken when it is granted and stays taken until the minute after the call's start has passed. Hence `n`
@@ -24,7 +24,7 @@ from flows.model import AUTO_CEILING
 
 MINUTE_S = 60.0
 TURNS_AHEAD = 100.0
-"""How many turns of its tenant a call goes ahead for each step of priority."""
+"""How many turns of its tenant a call moves ahead per level of priority."""
 _MOST_TENANTS = 1000
 START_S = 0.1
 """Added to each minute: the time that a thread may need to start once it is admitted."""
@@ -145,7 +145,7 @@ class Resources:
 
     def _note_given(self, slot: ResourceSlot) -> None:
         self._given = max(self._given, slot.start)
-        if len(self._next_share) > _MOST_TENANTS:  # those with nothing ahead of them are as if they had never been here
+        if len(self._next_share) > _MOST_TENANTS:  # a tenant whose turn is due has no backlog to remember
             self._next_share = {tenant: due for tenant, due in self._next_share.items() if due > self._given}
 
     def _next_slots(self) -> list[ResourceSlot]:
@@ -188,7 +188,7 @@ def _grant(slot: ResourceSlot, rates: Sequence[Rate]) -> None:
 
 
 def _answer_waiting(slot: ResourceSlot, refusal: CircuitOpen | None) -> None:
-    """Let the call that waits on its own loop go on, or refuse it."""
+    """Admit or refuse a call that waits on its own event loop."""
 
     def answer() -> None:
         if slot.granted.done():
@@ -212,7 +212,7 @@ def _run_on_loop(loop: asyncio.AbstractEventLoop, work: Callable[[], object]) ->
     try:
         loop.call_soon_threadsafe(work)
     except RuntimeError:
-        # The loop is closed; whoever waited on it is gone, and its slot with it.
+        # The loop is closed, so the waiting call and its slot are gone.
         return
 
 
@@ -221,7 +221,7 @@ _of_loop: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Resources]" = we
 
 
 def process_resources() -> Resources:
-    """The resources of this process; a loop whose clock is not the machine's (in tests) has some of its own."""
+    """The resources of this process; an event loop with a virtual clock (in tests) has its own."""
     loop = asyncio.get_running_loop()
     if abs(loop.time() - time.monotonic()) < 1.0:
         return _process

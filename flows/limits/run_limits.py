@@ -37,10 +37,10 @@ class RetryCount:
 
 @dataclass(frozen=True)
 class RunLimits:
-    """Calls at once, shared resources, retries and cost of one run."""
+    """The limits of one run: concurrency, shared resources, retries and cost."""
 
     calls: Window = field(default_factory=lambda: Window(None))
-    """Held during each attempt."""
+    """The concurrency window of the run; held during each attempt."""
     admission: Admission = field(default_factory=lambda: Admission({}, Resources()))
     retries: RetryCount = field(default_factory=RetryCount)
     budget: Budget = field(default_factory=Budget)

@@ -1,4 +1,4 @@
-"""Sliding windows: at most so many at once; when one ends, the next waiting one starts, in order of arrival."""
+"""Sliding windows: a limit of concurrent holders; when one ends, the next waiting one starts, in order of arrival."""
 
 import asyncio
 from types import TracebackType

@@ -3,7 +3,7 @@
     pipeline("hybrid_rag", "extract_text", parallel("embed", ["find_entities", "link"]), "store")
     PipelineBuilder("hybrid_rag").add("extract_text").parallel("embed", ["find_entities", "link"]).add("store").build()
 
-A function that is a handler stands for its name, wherever a name may stand.
+Wherever a handler's name is accepted, its function is accepted too.
 The sources' spellings map onto this one: `AddSequential(name)` and `AddStep(name)` are `add(name)`;
 `AddParallel("a", "b")` and `AddParallelStep("a", "b")` are `parallel("a", "b")`; `AddParallel(group => group.Add("a"))`
 is `parallel(lambda group: group.add("a"))`.
@@ -19,9 +19,9 @@ from flows.loaders.yaml_steps import steps_in
 from flows.model import Parallel, Pipeline, Step, handler_name
 
 StepLike: TypeAlias = "str | Callable[..., Any] | Step | Mapping[str, Any] | Sequence[StepLike]"
-"""A handler (its function or its name), a step, a step as YAML would have it, or a list of these, run in order."""
+"""A handler (its function or name), a step, the mapping of a step as in YAML, or a list of these that runs in order."""
 Within: TypeAlias = "Sequence[StepLike] | Callable[[StepsBuilder], object] | Callable[..., Any]"
-"""The steps inside a step: a list, one handler, or a function that adds them to the builder it is given."""
+"""The steps inside a step: a list, one handler, or a function that receives a builder and adds them."""
 
 
 def pipeline(name: str, /, *steps: StepLike, **fields: Any) -> Pipeline:
@@ -99,7 +99,7 @@ class StepsBuilder:
 
 
 class PipelineBuilder(StepsBuilder):
-    """A pipeline in the making; `fields` are those of `flows.model.steps.Pipeline`."""
+    """A builder of a pipeline; `fields` are those of `flows.model.steps.Pipeline`."""
 
     def __init__(self, name: str, **fields: Any) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class PipelineBuilder(StepsBuilder):
 
 
 def _checked_pipeline(root: YamlNode, where: Callable[[str], str]) -> Pipeline:
-    """The pipeline that `root` describes; `where` puts the path of a step, or nothing, into words."""
+    """The pipeline that `root` describes; `where` turns the path of a step (or an empty path) into words."""
     paths = _number_steps(root)
     made, problems = check_pipeline(root, file="")
     if problems or made is None:
@@ -129,7 +129,7 @@ def _checked_pipeline(root: YamlNode, where: Callable[[str], str]) -> Pipeline:
 
 
 def _with_handler_names(steps: Any) -> Any:
-    """The same steps with the names of handlers in the place of their functions.
+    """The same steps, with each handler's function replaced by its name.
 
     Raises:
         InvalidHandler: a function in the place of a step is no handler.
@@ -153,7 +153,7 @@ def _with_handler_names(steps: Any) -> Any:
 
 
 def _number_steps(root: YamlNode) -> dict[int, str]:
-    """Mark every value with the number of the step it belongs to, as if that were its line; the number's step."""
+    """Give every value the number of its step as its line number; return the path of the step of each number."""
     paths: dict[int, str] = {}
     for number, step in enumerate(steps_in(root), start=1):
         paths[number] = step.path

@@ -1,7 +1,7 @@
 """The kinds of data in a content chain: the kind that each step works on, and the kind that it makes.
 
 A kind is also the name of the field that holds the data. Every step works on the data of the step before it, so the
-kinds of neighbouring steps have to fit.
+output kind of one must be the input kind of the next.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,11 +28,11 @@ KINDS_OF_DATA: Mapping[str, tuple[str, str]] = {
     "split_input": ("list", "list"),
     "batch_process": ("list", "list"),
 }
-"""Type of a step: the kind of data that it works on, and the kind that it makes."""
+"""By type of step: the kind of its input and the kind of its output."""
 ONE_RESULT = ("first_success", "best_quality", "combine_outputs", "fastest_success")
 """Merge strategies that make one result of a group, of the kind that its branches make."""
 _PASSING_ON = ("prompt_generation",)
-"""Steps after which the chain goes on with the data from before them."""
+"""Types of steps that pass their input on unchanged to the next step."""
 
 
 def type_of(node: YamlNode) -> str:
@@ -75,7 +75,7 @@ def own_types(branches: Sequence[YamlNode]) -> list[str]:
 
 
 def passes_on(node: YamlNode) -> bool:
-    """Whether the chain goes on with the data from before a step."""
+    """Whether a step passes its input on unchanged to the next step."""
     return is_disabled(node) or type_of(node) in _PASSING_ON
 
 
@@ -117,7 +117,7 @@ def mismatch(number: int, node: YamlNode, available: str) -> str | None:
     if available == "parallel" and expected != "list":
         return None  # the step may work on the fields that the branches wrote
     if expected == "list" and available == "text":
-        return None  # the text that the chain is given may be a list
+        return None  # the input text of the chain may be a list
     return f"Step {number} expects {expected} but available data is {available}"
 
 

@@ -52,7 +52,7 @@ TYPES = tuple(KINDS_OF_DATA)
 
 
 def signs(node: YamlNode) -> int:
-    """How many signs of this dialect one mapping has."""
+    """How many signs of this dialect a mapping has."""
     entries = node.entries or {}
     kind = entries["type"].scalar if "type" in entries else None
     known = [name for name in KINDS_OF_DATA if name != "merge_results"]
@@ -245,7 +245,7 @@ class _ChainTranslator:
     def _merge(self, strategy: str, keys: KeyReader, kinds: Sequence[str]) -> dict[str, Any]:
         written: dict[str, Any] = {"strategy": keys.node_at("merge_strategy") or strategy}
         one_kind = len(set(kinds)) == 1 and is_field(kinds[0])
-        # The chain goes on with the one result, under the name by which the next step reads it.
+        # The merged result gets the field name that the next step reads.
         return written | ({"output": kinds[0]} if strategy in ONE_RESULT and one_kind else {})
 
     def _split_fields(self) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def _locate(error: Mapping[str, Any], root: YamlNode) -> LocatedValue:
 def _of_likeliest_types(
     found: list[tuple[dict[str, Any], LocatedValue]],
 ) -> list[tuple[dict[str, Any], LocatedValue]]:
-    """For a value that was tried as several types, keep the errors of the type that the author most likely meant."""
+    """For a value that pydantic tried as several types, keep the errors of the type that was most likely meant."""
     kept = [pair for pair in found if pair[1].union is None]
     unions: dict[int, list[tuple[dict[str, Any], LocatedValue]]] = {}
     for error, located in found:

@@ -158,7 +158,7 @@ def _with_query(node: YamlNode, entries: Mapping[Any, YamlNode]) -> Mapping[Any,
 def _unwritten_names(nodes: Sequence[YamlNode]) -> dict[str, YamlNode]:
     """The names that steps read and no earlier step writes, each with the node that reads it first.
 
-    A skill without `output` may write any name, so names that are read after it are not counted.
+    A skill without `output` may write any name, so names that are read only after it are left out.
     """
     unwritten: dict[str, YamlNode] = {}
     written: set[str] = set()

@@ -1,4 +1,4 @@
-"""JSON Schemas of the foreign dialects: their keys, for editors. `braid validate` checks the values too."""
+"""JSON Schemas of the foreign dialects, so that editors complete their keys. `braid validate` checks the values too."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -86,7 +86,9 @@ def pipeline_data(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def _outputs_data(outputs: Mapping[str, Output]) -> Any:
-    """Outputs in their shortest form: names, else each with its field, or with what differs from the default."""
+    """Outputs in their shortest form: names, else each with its field, or with the values that differ from the
+    defaults.
+    """
     if all(output == Output(field=name) for name, output in outputs.items()):
         return list(outputs)
     full = {name: _changed_fields(output) for name, output in outputs.items()}

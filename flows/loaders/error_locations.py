@@ -15,7 +15,7 @@ from flows.model import ForEach, MergeResults, Pipeline, Policy, StepFields
 
 @dataclass(frozen=True)
 class LocatedValue:
-    """The value at a location in the model: its node, the type that is expected there, and the key in the file."""
+    """The value at a location in the model: its node, its expected type, and its key in the file."""
 
     node: YamlNode
     position: Position

@@ -11,10 +11,10 @@ _TEMPLATE = {"type": "string", "pattern": r"\{\{|^@(payload|ctx|run|item)\b"}
 
 
 def add_handlers(schema: dict[str, Any], options: Mapping[str, tuple[str, type[BaseModel]]]) -> None:
-    """Let steps be completed with the names of handlers, and their options be checked.
+    """Add the names of handlers for completion, and their options for checks.
 
-    `options` are the description and the options of each handler, by name. Other names stay possible: handlers may be
-    registered where the schema is not made.
+    `options` are the description and the options of each handler, by name. Other names stay valid, because handlers may
+    be registered elsewhere.
     """
     definitions = schema["$defs"]
     names = {"anyOf": [{"enum": sorted(options)}, {"type": "string", "minLength": 1}]}
@@ -37,7 +37,7 @@ def add_handlers(schema: dict[str, Any], options: Mapping[str, tuple[str, type[B
 
 
 def _options(model: type[BaseModel]) -> dict[str, Any] | None:
-    """The schema of options, in which a template may stand for any of them; None if it cannot be made."""
+    """The schema of a handler's options, each of which may also be a template; None if it cannot be made."""
     try:
         made = model.model_json_schema()
     except (PydanticInvalidForJsonSchema, TypeError):

@@ -182,6 +182,6 @@ def _pascal(name: str) -> str:
 
 
 def spellings(key: str) -> tuple[str, ...]:
-    """How a key may be written."""
+    """The accepted spellings of a key."""
     pascal = _pascal(key)
     return tuple(dict.fromkeys((key, pascal, pascal[:1].lower() + pascal[1:])))

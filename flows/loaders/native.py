@@ -36,7 +36,7 @@ class LoadedPipeline:
     """The dialect that the file is written in: native, hpd, chain, data or stages."""
     warnings: tuple[Problem, ...] = ()
     open_inputs: bool = False
-    """Whether its notation has no place for parameters, so that the fields that its steps need are its inputs."""
+    """Whether the dialect cannot declare parameters, so that the fields that its steps need are the inputs."""
 
     def position_of(self, path: str, *keys: str) -> Position:
         """Line and column of the step at a path such as `"1.2"`, or of a key in it; `""` is the pipeline."""
@@ -99,7 +99,7 @@ def load_pipeline_text(text: str, *, file: str = "<text>", name: str | None = No
 def check_pipeline(root: YamlNode, *, file: str) -> tuple[Pipeline | None, list[Problem]]:
     """The pipeline that a document describes, None if it describes none; and everything that is wrong with it.
 
-    A misspelt key is reported and then read as the key that was meant: so that key is not reported as missing, and
+    A misspelt key is reported and then read as the intended key. So the intended key is not reported as missing, and
     mistakes below it are found. This changes `root`.
     """
     pipeline: Pipeline | None = None
@@ -144,7 +144,7 @@ def _readable_part(root: YamlNode) -> Pipeline | None:
 
 
 def _remove_key(data: Any, location: Sequence[int | str]) -> bool:
-    """Remove the key that an error is about from nested data; False if it is about no key that may be missing."""
+    """Remove the key that caused an error from nested data; return False if there is no such optional key."""
     found = _key_at(data, location)
     if found is None or found[1] in ("name", "steps", "handler", "branches", "parallel", "over", "for_each"):
         return False
@@ -168,7 +168,7 @@ def _key_at(data: Any, location: Sequence[int | str]) -> tuple[dict[Any, Any], A
 
 
 def _structural_problems(root: YamlNode, file: str) -> set[Problem]:
-    """The problems that no model sees: ids that are used twice, and groups without branches."""
+    """The problems that the models cannot detect: duplicate ids, and groups without branches."""
     problems: set[Problem] = set()
     taken: dict[str, str] = {}
     for step in steps_in(root):

@@ -1,4 +1,4 @@
-"""Recognises files that are no pipelines but are run as one, and reports the kind of each and the place for it."""
+"""Recognises files that are not pipelines, and reports their kind and where they belong."""
 
 from collections.abc import Mapping
 
@@ -9,8 +9,8 @@ _STEPS = frozenset({"steps", "Steps", "stages", "jobs", "parallel", "parallel_st
 
 
 def refuse_skill(text: str, file: str) -> None:
-    """Refuse a Markdown file with the front matter of a skill. Raises: InvalidPipeline: it is one; the message has
-    the place for it.
+    """Refuse a Markdown file with the front matter of a skill. Raises: InvalidPipeline: it is one; the message names
+    the right place for it.
     """
     if text.lstrip().startswith("---") and _front_matter(text):
         raise _refusal(
@@ -24,7 +24,7 @@ def refuse_other_files(root: YamlNode | None, file: str) -> None:
     """Refuse a file of another kind, recognised by its keys.
 
     Raises:
-        InvalidPipeline: it is one; the message names its kind and the place for it.
+        InvalidPipeline: it is one; the message names its kind and the right place for it.
     """
     entries = root.entries if root is not None else None
     if not entries or _STEPS & {str(key) for key in entries}:
@@ -84,5 +84,6 @@ _KINDS = {
         "this is a table of connections, not a pipeline; give it as JSON in BRAID_CONNECTIONS"
     ),
 }
-"""The kinds of other files by their signs. A mapping is of a kind if it has all its signs: a key, or one of several
-keys."""
+"""The kinds of other files by their signs. A sign is a key, or one of several keys; a mapping of a kind has all its
+signs.
+"""

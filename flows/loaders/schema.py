@@ -27,7 +27,7 @@ def pipeline_schema() -> dict[str, Any]:
     _add_short_forms(definitions)
     definitions["Pipeline"] = _with_aliases(pipeline, Pipeline)
     definitions["Pipeline"]["properties"]["outputs"] = _outputs_schema(pipeline["properties"]["outputs"])
-    definitions["Output"].pop("required")  # the name of an output is its field, unless another is given
+    definitions["Output"].pop("required")  # the field of an output defaults to its name
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Braid pipeline",

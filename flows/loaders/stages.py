@@ -1,10 +1,10 @@
 """Stages of jobs: stages run one after another, the jobs of a stage are independent of each other.
 
-The dialect's own defaults are written into the native form. `max_workers` is 1; if no stage sets it, it is set for
-the whole pipeline, so that a run may raise it. `stop_on_failure` is true: a failed job stops the other jobs. If it is
-false, the other jobs and the later stages still run, and then the run ends as failed. A job is a handler, or a
-pipeline if it is written `pipeline.NAME`. A stage with a `loop` runs its jobs in order for each item. `@payload.NAME`
-makes NAME a required parameter of the pipeline.
+The dialect's own defaults are written into the native form. `max_workers` is 1; if no stage sets it, it becomes a limit
+of the whole pipeline, which a run may raise. `stop_on_failure` is true: a failed job stops the other jobs. If it is
+false, the other jobs and the later stages still run, and then the run ends as failed. A job is a handler, or a pipeline
+if it is written `pipeline.NAME`. A stage with a `loop` runs its jobs in order for each item. `@payload.NAME` makes NAME
+a required parameter of the pipeline.
 """
 
 import re
@@ -93,7 +93,7 @@ def _stage_step(node: YamlNode, translation: Translation, stop: bool, limited: b
 
 
 def _reducers(jobs: Sequence[YamlNode]) -> dict[str, Any]:
-    """Reducers for jobs that stand twice in a stage: the field of such a job then holds both results by name."""
+    """Reducers for jobs that appear twice in a stage: the field of such a job then holds both results by name."""
     names = [_job_name(job) for job in jobs]
     twice = sorted({name for name in names if name and names.count(name) > 1 and not name.startswith("pipeline.")})
     return {"reducers": dict.fromkeys(twice, "namespaced")} if twice else {}

@@ -1,6 +1,6 @@
 """Ready pipelines, as values: copy one, or start from its YAML in `examples/templates/`.
 
-The specifications name some steps that our handlers divide differently:
+Some steps of the specifications correspond to several of our handlers, or to one under another name:
 
 | step in the specifications | here |
 |---|---|
@@ -159,4 +159,4 @@ TEMPLATES: Final = MappingProxyType[str, Pipeline](
         )
     }
 )
-"""All of them by name."""
+"""All templates by name."""

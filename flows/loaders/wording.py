@@ -50,7 +50,7 @@ def key_text(located: LocatedValue) -> str:
 
 
 def type_text(annotation: Any) -> str:
-    """The value that an annotation demands, as the end of `… must be`."""
+    """The value that an annotation demands, in words that complete `… must be`."""
     if is_step(annotation):
         return "the name of a handler, a list of steps, or a mapping"
     annotation = bare(annotation)

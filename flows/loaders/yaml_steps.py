@@ -17,7 +17,7 @@ _SYNONYMS = {
     "from": ("from", "source", "merge_results"),
     "name": ("name", "pipeline"),
 }
-"""The keys that a short form may have in place of a key of the full form."""
+"""The alternative keys of short forms, by the key of the full form."""
 
 
 @dataclass(frozen=True)

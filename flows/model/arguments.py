@@ -1,4 +1,4 @@
-"""Arguments of a run: the values that it is given, checked against the parameters that its pipeline declares."""
+"""The arguments of a run, checked against the parameters that its pipeline declares."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -51,7 +51,7 @@ def check_parameters(pipeline: Pipeline, given: Mapping[str, Any]) -> dict[str, 
 
 
 def declares_index(pipeline: Pipeline) -> bool:
-    """Whether a pipeline has a parameter, a text, that is the index of its runs."""
+    """Whether a pipeline declares a text parameter for the index of its runs."""
     return INDEX in pipeline.parameters and pipeline.parameters[INDEX].type == "text"
 
 

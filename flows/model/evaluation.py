@@ -8,16 +8,16 @@ from time import monotonic
 from typing import Any, TypeVar, cast
 
 MOST_LETTERS = 10_000_000
-"""Letters of a text that an expression makes."""
+"""The most letters of a text that an expression makes."""
 MOST_ITEMS = 1_000_000
-"""Items of a list that an expression makes, those of lists in it included."""
+"""The most items of a list that an expression makes, including those of nested lists."""
 MOST_STEPS = 1_000_000
 MOST_SECONDS = 2.0
 MOST_LETTERS_IN_ALL = 5 * MOST_LETTERS
-"""Letters of all texts that an expression makes, also on its way."""
+"""The most letters of all texts that one evaluation makes, including intermediate ones."""
 _STEPS_PER_LOOK = 100
 _ITEMS_PER_STEP = 5
-"""Items that can be looked at in the time of a step."""
+"""How many items can be examined in the time of one step."""
 
 Item = TypeVar("Item")
 
@@ -60,14 +60,14 @@ BUDGET: ContextVar[Budget | None] = ContextVar("budget_of_an_evaluation", defaul
 
 
 def spend(steps: int = 1) -> None:
-    """Count steps of the evaluation that is going on."""
+    """Count steps of the current evaluation."""
     budget = BUDGET.get()
     if budget is not None:
         budget.spend(steps)
 
 
 def counted(items: Iterable[Item]) -> Iterator[Item]:
-    """The items, each a step."""
+    """Yield the items, and count one step for each."""
     for item in items:
         spend()
         yield item
@@ -97,9 +97,9 @@ def check_items(items: int) -> None:
 
 
 def letters_of(value: Any) -> int:
-    """How many letters a value has at least as a text, counted no further than is allowed.
+    """A lower bound of the letters that a value has as text; counting stops at the limit.
 
-    A list that holds another twice counts it twice: a few of them can stand for more letters than a memory holds.
+    A list that contains another one twice counts it twice, because a few nested lists can expand to enormous texts.
     """
     letters = items = 0
     waiting: list[Any] = [value]
@@ -123,10 +123,10 @@ def letters_of(value: Any) -> int:
 
 
 def made(value: Any) -> Any:
-    """A list or mapping that an expression has just made.
+    """Return a list or mapping that an expression has just made, if its size is within the limits.
 
     Raises:
-        TooMuch: with all that is in it, it is too large.
+        TooMuch: including its contents, it is too large.
     """
     items, waiting = 0, [value]
     while waiting:

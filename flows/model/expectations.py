@@ -9,7 +9,7 @@ from flows.model.policies import FrozenModel
 from flows.model.shares import parse_percentage
 
 SHARE_SET_ASIDE = "share_set_aside"
-"""The share of the items of a call that it has set aside, between 0 and 1."""
+"""The share of a call's items that the call has set aside, between 0 and 1."""
 
 
 def _number(value: Any) -> Any:
@@ -18,7 +18,7 @@ def _number(value: Any) -> Any:
 
 
 class Bounds(FrozenModel):
-    """The least and the most that a number may be; of a list, a text or a mapping its length counts."""
+    """The bounds of a number, or of the length of a list, text or mapping."""
 
     min: Annotated[float | None, BeforeValidator(_number)] = Field(default=None, description="The smallest value.")
     max: Annotated[float | None, BeforeValidator(_number)] = Field(

@@ -61,7 +61,7 @@ def condition_names(text: str) -> frozenset[str]:
 
 
 def template_names(value: Any) -> frozenset[str]:
-    """The fields that the templates in a value read, at any depth; text without `{{` is no template."""
+    """The fields that the templates in a value read, at any depth; a text without `{{` is not a template."""
     if isinstance(value, str):
         return _field_names(value) if "{{" in value else frozenset()
     if isinstance(value, Mapping):
@@ -73,7 +73,7 @@ def template_names(value: Any) -> frozenset[str]:
 
 @lru_cache(maxsize=1024)
 def required_names(template: str) -> frozenset[str]:
-    """The fields that a template cannot do without: those for which it asks neither `is defined` nor a `default`."""
+    """The fields that a template requires: those that it reads without `is defined` or `default`."""
     from jinja2 import nodes
 
     try:
@@ -96,7 +96,7 @@ def _names_in(tree: Any) -> frozenset[str]:
     """The undeclared names in a syntax tree.
 
     Raises:
-        BadSyntax: it has a filter or test that is not there, or is nested too deeply.
+        BadSyntax: it uses an unknown filter or test, or is nested too deeply.
     """
     from jinja2 import TemplateSyntaxError
     from jinja2.meta import find_undeclared_variables

@@ -127,7 +127,7 @@ def effective_resource(
             origins[limit] = own_origin
     for one, origin in ((own, own_origin), (common, common_origin)):
         if one is not None and one.breaker is not None:
-            # Two breakers cannot be compared as numbers can: the pipeline's own wins, since it knows its calls.
+            # Breakers have no order as numbers do, so the pipeline's own takes precedence: its author knows its calls.
             values.setdefault("breaker", one.breaker)
             origins.setdefault("breaker", origin)
     shared: dict[str, Resource] = {}

@@ -16,7 +16,7 @@ Remark: TypeAlias = tuple[str, tuple[str, ...], str, str]
 
 
 def remarks(pipeline: Pipeline) -> Iterator[Remark]:
-    """Yield a remark for everything that could be clearer, in declared order."""
+    """Yield remarks on parts of a pipeline that could be clearer, in declared order."""
     if _is_undescriptive(pipeline.name):
         yield "", ("name",), "undescriptive-name", _undescriptive_remark("pipeline", pipeline.name)
     for name in pipeline.outputs or ():

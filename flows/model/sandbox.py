@@ -1,7 +1,7 @@
-"""The environment of conditions and templates: jinja2 in a sandbox that neither leads out nor takes memory or time.
+"""The environment of conditions and templates: jinja2 in a sandbox with limits of memory and time.
 
-Jinja's sandbox keeps expressions from code. Ours also counts what they do (`evaluation`): every call, filter, operator
-and round of a loop passes here before it is done, and is refused if its result would be too large.
+Jinja's sandbox keeps expressions away from Python code. Ours also counts their work (`evaluation`): every call, filter,
+operator and loop iteration is checked here first, and is refused if its result would be too large.
 """
 
 import re
@@ -14,11 +14,11 @@ from flows.model.evaluation import MOST_LETTERS, TooMuch, check_items, check_let
 _PADDING = frozenset(
     {"center", "expandtabs", "format", "format_map", "ljust", "rjust", "to_bytes", "translate", "zfill"}
 )
-"""Methods that make texts of any length that the author chooses."""
+"""Methods that make texts of a length that the author chooses."""
 _LEFT_OUT = frozenset({"batch", "center", "format", "indent", "pprint", "slice", "urlize", "wordwrap", "xmlattr"})
-"""Filters that do the same, or are for web pages."""
+"""Filters that do the same, or are meant for web pages."""
 _OF_ARRAYS = frozenset("all any argmax argmin item max mean min std sum tolist var".split())
-"""Methods of arrays that may be called; others write files, or make arrays of any size."""
+"""The allowed methods of arrays; others write files or make arrays of any size."""
 _MOST_BITS = 100_000
 _MOST_DIGITS = 100
 _MOST_NODES = 20_000
@@ -63,7 +63,7 @@ def sandbox() -> Any:
             return super()._generate(_bounded(source), *args, **kwargs)
 
     def _bounded(tree: Any) -> Any:
-        """The tree, changed so that its loops are counted and its values measured."""
+        """The tree, changed so that loop iterations are counted and values are measured."""
         check_tree(tree)
         for loop in tree.find_all(nodes.For):
             loop.iter = nodes.Filter(loop.iter, "_counted", [], [], None, None, lineno=loop.lineno)
@@ -91,10 +91,10 @@ def sandbox() -> Any:
 
 
 def check_tree(tree: Any) -> Any:
-    """The syntax tree of a template, if it has no statements that we do not take, and not too many parts.
+    """The syntax tree of a template; refuse unsupported statements and too many parts.
 
     Raises:
-        TemplateSyntaxError: it has.
+        TemplateSyntaxError: the tree is refused.
     """
     from jinja2 import nodes
     from jinja2.exceptions import TemplateSyntaxError
@@ -144,10 +144,10 @@ def _check_operation(operator: str, left: Any, right: Any) -> None:
 
 
 def _check_call(called: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """Refuse a call whose result would be too large, or that is no question to a value.
+    """Refuse a call whose result would be too large, or that does more than read a value.
 
     Raises:
-        TooMuch: it would be, or is none.
+        TooMuch: the call is refused.
     """
     owner, name = getattr(called, "__self__", None), getattr(called, "__name__", "")
     if type(owner).__module__.partition(".")[0] in ("numpy", "pandas", "pyarrow", "polars"):
@@ -173,7 +173,7 @@ def _length(value: Any) -> int:
 
 
 def _guarded(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-    """A filter, its work counted, and refused if its result would be too large."""
+    """A filter whose work is counted, and which is refused if its result would be too large."""
     first = 1 if hasattr(call, "jinja_pass_arg") else 0
 
     @wraps(call)
@@ -196,7 +196,7 @@ _QUICK = frozenset(
 )
 """Filters that take no step of Python for an item."""
 _WRITES = {"string": 1, "escape": 6, "e": 6, "forceescape": 6, "tojson": 6, "urlencode": 12, "striptags": 1, "title": 1}
-"""Filters that make a text of any value, and how many letters they make of one at most."""
+"""Filters that turn any value into text, with the most letters that they make of one letter."""
 
 
 def _check_filter(name: str, value: Any, rest: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
@@ -217,7 +217,7 @@ def _check_filter(name: str, value: Any, rest: tuple[Any, ...], kwargs: Mapping[
     elif name == "tojson" and any(isinstance(each, int) and each > 10 for each in (*rest, *kwargs.values())):
         raise TooMuch("it indents by more than 10 letters")
     if name in _WRITES:
-        # The least is counted that a text can have; only short ones grow by more than twice.
+        # We count the lower bound of the length; only short texts grow to more than twice their length.
         check_letters(letters_of(value))
 
 

@@ -1,9 +1,9 @@
-"""Secrets of this process: their values are in no error, record or log, in whatever encoding, whole or in part.
+"""Keeps the secrets of this process out of errors, records and logs, in any encoding, whole or in part.
 
-Values become secret by the names of parameters (`api_key`, `pwd`, …) or since they were looked up as secrets. Texts are
-searched for every run of eight letters of them, as they are and as they look in URLs, JSON, Python, HTML, hexadecimal
-and base64, whichever of their letters are escaped; shorter values are searched for whole. Passwords in URLs are hidden
-without being known.
+A value is secret because of its parameter's name (`api_key`, `pwd`, …), or because it was looked up as a secret. Texts
+are searched for any eight consecutive letters of a secret, plain or encoded for URLs, JSON, Python, HTML, hexadecimal
+and base64, with any of the letters escaped. Shorter values are searched for whole. Passwords in URLs are hidden even if
+they are not known as secrets.
 """
 
 import base64
@@ -20,15 +20,15 @@ from typing import Any, cast
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 LEFT_OUT = "***"
-"""Stands for a secret."""
+"""The text that replaces a secret."""
 _PART = 8
 _SHORTEST = 4
-"""Shorter values occur in too many unrelated texts."""
+"""Shorter values are not hidden, because they occur in too many unrelated texts."""
 _MOST_VALUES = 10_000
 _LONGEST = 100_000
-"""Letters of a value that are searched for; more of them are no password."""
+"""Of a longer value, only this many letters are searched for, since no password is that long."""
 _MOST_ESCAPED = 3
-"""How often a text may be escaped: JSON in JSON in JSON."""
+"""How many levels of escaping are undone (JSON in JSON in JSON)."""
 _ESCAPE = re.compile(
     r"""(?:%|\\x)([0-9a-f]{2})|\\u([0-9a-f]{4})|&\#x([0-9a-f]{1,6});|&\#([0-9]{1,7});|\\([0-7]{3})|\\([/"'\\])|"""
     r"&(?:amp|lt|gt|quot|apos);",
@@ -43,7 +43,7 @@ _SECRET = re.compile(
 )
 _OF_A_QUERY = re.compile(r"sig|signature|key|auth|pass|pw|code|amz signature|goog signature")
 _COUNTED = re.compile(r"(?:max|min|most|least|total|used|per|of|n|num)\b.*|token (?:count|limit|budget|use|usage|size)")
-"""Of tokens that a model reads and writes."""
+"""Words in names that count the tokens of a model, such as `max_tokens`; these are not secrets."""
 _URL = re.compile(r"^[A-Za-z][\w+.-]*://\S+$")
 _URL_PASSWORD = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^/@\s:'\"]*:)(?!\d{1,5}(?:[/?#\s'\"]|$))[^\s'\"<>/]*@")
 _URL_TOKEN = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/@\s:'\"]{20,}@")
@@ -66,7 +66,7 @@ def _words(name: str) -> str:
 
 
 def _parts(words: str) -> Iterator[str]:
-    """Every word, and every two that follow each other."""
+    """Every word, and every pair of consecutive words."""
     split = words.split()
     yield from split
     yield from (f"{first} {second}" for first, second in pairwise(split))
@@ -83,7 +83,7 @@ class HiddenValues:
         self.add(values)
 
     def add(self, values: Iterable[str]) -> None:
-        """Hide these, too; of a URL, only its password and the secrets in its query."""
+        """Hide these values too; of a URL, only the password and the secrets in its query."""
         with self._lock:
             new = [value for each in values for value in _of_url(each) if len(value) >= _SHORTEST]
             if all(value in self._known for value in new):
@@ -108,7 +108,7 @@ class HiddenValues:
 
 
 def _without_parts(text: str, parts: frozenset[str]) -> str:
-    """`text` with `***` for every run of parts, in the text itself and in what its escapes stand for."""
+    """`text` with `***` for every run of parts, in the text itself and in its unescaped form."""
     found = list(_runs(_small(text), parts))
     view, starts = text, cast("Sequence[int]", range(len(text) + 1))
     for _ in range(_MOST_ESCAPED):
@@ -128,7 +128,7 @@ def _without_parts(text: str, parts: frozenset[str]) -> str:
 
 
 def _runs(small: str, parts: frozenset[str]) -> Iterator[tuple[int, int]]:
-    """From where to where a text in small letters consists of parts."""
+    """The ranges (start, end) in which a lower-case text consists of parts."""
     position = 0
     while position <= len(small) - _PART:
         first = position
@@ -142,7 +142,7 @@ def _runs(small: str, parts: frozenset[str]) -> Iterator[tuple[int, int]]:
 
 
 def _unescaped(view: str, starts: Sequence[int]) -> tuple[str, list[int]]:
-    """A text with letters for its escapes, and where each letter starts in the text that it comes from."""
+    """A text with its escapes decoded, and the start of each letter in the original text."""
     letters: list[str] = []
     own: list[int] = []
     position = 0
@@ -165,7 +165,7 @@ def _letter(escape: "re.Match[str]") -> str:
 
 
 def _small(text: str) -> str:
-    """The text in small letters, each where it was: a few would become two."""
+    """The text in lower case, with every letter at its old position; letters that would become two stay."""
     small = text.lower()
     if len(small) == len(text):
         return small
@@ -188,7 +188,7 @@ def _of_url(value: str) -> list[str]:
 
 
 def _forms(value: str) -> Iterator[str]:
-    """The value in small letters, as it is and encoded."""
+    """The value in lower case, plain and encoded."""
     data = value.encode("utf-8", "surrogatepass")
     forms = {
         value,
@@ -201,7 +201,7 @@ def _forms(value: str) -> Iterator[str]:
         quote(data),
         quote_plus(data),
         data.hex(),
-        data.decode("latin-1"),  # as its bytes look where each is escaped
+        data.decode("latin-1"),  # its bytes, each one escaped
         *_base64(data),
     }
     for form in forms:
@@ -227,7 +227,7 @@ def keep_secret(values: Iterable[str]) -> None:
 
 
 def keep_parameters_secret(parameters: Mapping[str, Any]) -> None:
-    """Hide the values of those that have the names of secrets, at any depth."""
+    """Hide the values of parameters whose names mark them as secrets, at any depth."""
     keep_secret(_secrets_in(parameters))
 
 
@@ -249,10 +249,10 @@ def hide_secrets(text: str) -> str:
     """`text` without secrets of this process, passwords in URLs, and headers that authorise."""
     text = _hidden.hide(text)
     if "://" in text:
-        # Of a long text, few lines have a URL, and none goes on in the next line.
+        # Search line by line: few lines of a long text have a URL, and no URL spans two lines.
         text = "\n".join(_without_passwords(line) if "://" in line else line for line in text.split("\n"))
         text = _URL_QUERY.sub(_without_value, text)
-    # To look for the letters of `_HEADER` that have one small form takes a tenth of the time.
+    # A plain search for these letters of `_HEADER` first takes a tenth of the time of the expression.
     small = text.lower()
     return _HEADER.sub(rf"\1{LEFT_OUT}", text) if "author" in small and "zat" in small else text
 
@@ -284,7 +284,7 @@ def hide_secrets_in(value: Any) -> Any:
 
 
 def scrub(error: BaseException) -> None:
-    """Take secrets out of the texts of an error, its causes and its notes, which others may log or keep."""
+    """Remove secrets from the message, causes and notes of an error, because other code may log or store them."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:
@@ -293,7 +293,7 @@ def scrub(error: BaseException) -> None:
             continue
         seen.add(id(each))
         waiting += [each.__cause__, each.__context__]
-        with suppress(Exception):  # it is not ours: anything may happen when it is looked at
+        with suppress(Exception):  # reading a foreign error may raise any error
             args = tuple(hide_secrets(arg) if isinstance(arg, str) else arg for arg in each.args)
             if any(one is not other for one, other in zip(args, each.args, strict=True)):
                 each.args = args

@@ -11,7 +11,7 @@ _formatter = logging.Formatter()
 
 
 def guard_logs() -> None:
-    """Let no log record show a secret from now on; asking again changes nothing."""
+    """Hide secrets in all log records from now on; calling it again changes nothing."""
     with _lock:
         before = logging.getLogRecordFactory()
         if getattr(before, "hides_secrets", False):
@@ -27,7 +27,7 @@ def guard_logs() -> None:
 def _cleaned(record: logging.LogRecord) -> logging.LogRecord:
     try:
         message = record.getMessage()
-    except Exception:  # its arguments do not fit: logging reports that, as it always does
+    except Exception:  # the arguments do not fit the format; logging itself reports that
         return record
     clean = hide_secrets(message)
     if clean != message:

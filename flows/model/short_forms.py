@@ -1,4 +1,4 @@
-"""The short forms in which a step may be written: a name, a list, and a mapping whose telling key stands for `type`.
+"""The short forms of a step: a name, a list, and a mapping in which one key (the telling key) determines `type`.
 
 `parallel: {branches: …}` and `for_each: {over: …}` are short forms too: the step's other keys may stand under the
 telling key.

@@ -1,4 +1,4 @@
-"""Where something stands in a run: the path of a step, with the items of the loops that it is in."""
+"""The path of a step in a run, with the indices of the loop items that contain it."""
 
 import re
 
@@ -9,10 +9,11 @@ _BOUNDARY = re.compile(r"[.\[/:]")
 
 
 class StepPath(str):
-    """A path such as `3[2].0`: the first step in the third item of the loop at 3. An id, `embed[2]`, is read alike.
+    """A path such as `3[2].0`: the first step in the third item of the loop at 3. An id (`embed[2]`) has the same
+    syntax.
 
-    A dot parts the positions in nested lists, brackets hold the index of an item, a colon comes before the number of a
-    switch's case, and a slash before the steps of a sub-pipeline, which count from 0 again.
+    A dot separates the positions in nested lists, brackets hold the index of an item, a colon precedes the number of a
+    switch's case, and a slash precedes the steps of a sub-pipeline, which count from 0 again.
     """
 
     __slots__ = ()
@@ -24,12 +25,12 @@ class StepPath(str):
 
     @property
     def step(self) -> str:
-        """Of an id, or of the key of a finished call: the id of the step in the plan."""
+        """The id of the step in the plan, if this is an id or the key of a finished call."""
         return self.partition("[")[0]
 
     @property
     def item(self) -> str:
-        """The indices of all items around, the outermost first: `[2][0]`; empty outside of loops."""
+        """The indices of all enclosing items, outermost first: `[2][0]`; empty outside of loops."""
         return "".join(ITEM.findall(self))
 
     @property
@@ -39,12 +40,12 @@ class StepPath(str):
 
     @property
     def around(self) -> "tuple[StepPath, ...]":
-        """The paths of everything that it is in, the outermost first; the run itself, whose path is empty, apart."""
+        """The paths of all enclosing nodes, outermost first, without the empty path of the run itself."""
         return tuple(StepPath(self[: boundary.start()]) for boundary in _BOUNDARY.finditer(self))
 
     @property
     def loop(self) -> "StepPath | None":
-        """The path of the innermost loop that it is in an item of; None outside of loops."""
+        """The path of the innermost enclosing loop; None outside of loops."""
         head, bracket, _ = self.rpartition("[")
         return StepPath(head) if bracket else None
 
@@ -53,7 +54,7 @@ class StepPath(str):
         return not other or self == other or (self.startswith(other) and self[len(other)] in ".[/:")
 
     def moved(self, start: str, to: str) -> "StepPath":
-        """The same place with `to` instead of `start`, with which it begins."""
+        """The path with its beginning `start` replaced by `to`."""
         return StepPath(to + self.removeprefix(start))
 
     def of_item(self, index: int) -> "StepPath":

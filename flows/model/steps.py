@@ -80,7 +80,7 @@ class Parallel(StepFields):
         default_factory=dict, description="Field: how the branches' writes to it are combined."
     )
 
-    if TYPE_CHECKING:  # for this and the other steps with steps inside: short forms are fine in Python as in YAML
+    if TYPE_CHECKING:  # here and in the other nesting steps, Python may use the same short forms as YAML
 
         def __init__(self, *, branches: "Sequence[StepLike]", **fields: Any) -> None: ...
 
@@ -205,11 +205,11 @@ Step: TypeAlias = Annotated[
     BeforeValidator(full_step),
 ]
 StepLike: TypeAlias = "str | Step | Mapping[str, Any] | Sequence[StepLike]"
-"""A handler's name, a step, a step as YAML would have it, or a list of these (they run in order)."""
+"""A handler's name, a step, the mapping of a step as in YAML, or a list of these that runs in order."""
 
 
 class Pipeline(FrozenModel):
-    """A whole pipeline: its parameters, its limits, its rules of merging, and its steps."""
+    """A whole pipeline: its parameters, limits, merge rules and steps."""
 
     name: str = Field(
         pattern=NAME_PATTERN, validation_alias=AliasChoices("name", "pipeline"), description="Unique in the catalog."
@@ -299,6 +299,15 @@ def handler_name(function: Any) -> str | None:
 def handler_names(steps: tuple[Step, ...]) -> tuple[str, ...]:
     """The names of the handlers that the steps call, in declared order, with repetitions."""
     return tuple(step.handler for step in walk(steps) if isinstance(step, Handler))
+
+
+def called_names(steps: tuple[Step, ...]) -> tuple[str, ...]:
+    """The names that the steps call: those of pipelines, and those of handlers, since a job may name a pipeline."""
+    return tuple(
+        step.pipeline if isinstance(step, SubPipeline) else step.handler
+        for step in walk(steps)
+        if isinstance(step, SubPipeline | Handler)
+    )
 
 
 for _model in (Parallel, ForEach, Case, Switch, Sequential, Pipeline):

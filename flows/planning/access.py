@@ -14,7 +14,7 @@ from flows.planning.dependencies import waits_of_all
 from flows.planning.plan import Access, Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub
 
 _MOST_SHOWN = 20
-"""Names in one message."""
+"""The most names in one message."""
 
 
 class AccessProblem(NamedTuple):
@@ -24,9 +24,9 @@ class AccessProblem(NamedTuple):
     code: str
     message: str
     certain: bool
-    """Whether it is wrong for every run, with any fields at its start."""
+    """Whether it is wrong for every run, whichever fields the run starts with."""
     keys: tuple[str, ...] = ()
-    """The key of the step that is wrong."""
+    """The key of the step that has the problem."""
 
 
 def node_access(nodes: Sequence[Node]) -> Access:
@@ -48,7 +48,7 @@ def check_access(root: Node, given: frozenset[str], reducers: Mapping[str, str])
 
 
 class _Fields:
-    """The fields that a node finds; others are added while the nodes inside are checked, and taken away again."""
+    """The fields available to a node; writes of inner nodes are added during their check and removed afterwards."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._times = Counter(iter(names))
@@ -79,13 +79,13 @@ class _Fields:
 
 
 def shortened(names: Sequence[str]) -> str:
-    """The names, separated by commas; of many, the first."""
+    """The names, separated by commas; only the first ones if there are many."""
     more = len(names) - _MOST_SHOWN
     return ", ".join(names) if more <= 1 else f"{', '.join(names[:_MOST_SHOWN])} and {more} more"
 
 
 def _check_node(node: Node, there: _Fields, known: bool, reducers: Mapping[str, str]) -> Iterator[AccessProblem]:
-    """Check a node that finds the fields `there`; `known` if there can be no others."""
+    """Check a node for which the fields `there` are available; `known`: there can be no other fields."""
     yield from _unknown_names(node, _condition(node.when), there, known, "when")
     match node:
         case Leaf():
@@ -143,9 +143,11 @@ def _check_node(node: Node, there: _Fields, known: bool, reducers: Mapping[str, 
 
 
 def _unknown_names(node: Node, template: str, there: _Fields, known: bool, *keys: str) -> Iterator[AccessProblem]:
-    """The fields that a condition or template needs and that cannot be there; without certainty, misspelt ones only."""
+    """The fields that a condition or template needs but that cannot exist; if not all fields are known, only likely
+    typos.
+    """
     for name in sorted(required_names(template)) if template else ():
-        if name in there or not (known or get_close_matches(name, there.names, n=1, cutoff=0.8)):
+        if name in there or not (known or get_close_matches(name, there.names, n=1, cutoff=0.75)):
             continue
         where = "when" if keys[0] == "cases" else ".".join(keys)
         message = f"{where}: no field named {name!r}{suggest(name, there.names)}"
@@ -194,7 +196,7 @@ def _check_siblings(group: Group, there: _Fields, reducers: Mapping[str, str]) -
 
 
 def _beside(index: int, others: Iterable[int], before: Sequence[int]) -> list[int]:
-    """The first of the other branches that may run at the same time; one is enough for a message about a field."""
+    """The first other branch that may run at the same time; a message about a field needs only one."""
     beside = (
         other
         for other in others
@@ -218,9 +220,9 @@ def _conflict(second: Node, first: Node, name: str, *, both_write: bool) -> Acce
 
 
 def open_reads(plan: Plan) -> tuple[ReadParameter, ...]:
-    """The fields that a run has to bring besides the pipeline's parameters, in the order in which steps read them.
+    """The fields that a run must supply besides the pipeline's parameters, in the order in which steps read them.
 
-    `required` says whether a handler cannot do without the field; the annotation is that of its readers, if they agree.
+    `required` is true if a handler has no default for the field; the annotation is that of its readers, if they agree.
     """
     readers: dict[str, list[ReadParameter]] = {}
     for leaf in plan.leaves:

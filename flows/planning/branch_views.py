@@ -1,4 +1,4 @@
-"""The context that a branch begins with: that of the fork, and the changes of branches it waits for."""
+"""The context that a branch begins with: the context of the fork plus the changes of the branches it waits for."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ View = TypeVar("View")
 @dataclass(frozen=True)
 class _Growth:
     start: int | None
-    """The branch whose view comes first, with its own changes; None for the fork."""
+    """The branch whose final view is the starting point; None for the fork."""
     then: tuple[int, ...]
-    """The branches whose changes come after that, in declared order."""
+    """The branches whose changes are then added, in declared order."""
 
 
 class BranchViews(Generic[View]):
-    """The views of the branches of one group, each made from that of a branch before it, where that can be.
+    """The views of the branches of one group, each based on the view of an earlier branch where possible.
 
-    So every change in a long chain of branches is applied once. The changes in a view are in declared order, as if all
-    of them had been applied to the fork. A view is dropped when no other one needs it.
+    So each change in a long chain of branches is applied only once. The result is the same as applying all changes to
+    the fork in declared order. A view is dropped when no other view needs it.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class BranchViews(Generic[View]):
         return view
 
     def end(self, position: int, view: View) -> None:
-        """Keep the view of a branch that has ended for others; its changes are made in it."""
+        """Keep the view of a finished branch, which contains its changes, for the branches that need it."""
         if self._needed[position]:
             self._add(view, position)
             self._left[position] = view

@@ -1,4 +1,4 @@
-"""`mode: dag`: which steps of a list wait for which others, by their declarations; the rest may run side by side."""
+"""`mode: dag`: derives from the declarations which steps of a list wait for which others; the rest run in parallel."""
 
 from collections.abc import Iterator, Sequence
 
@@ -32,7 +32,7 @@ def derive_group(
 
 
 class _Latest:
-    """The last steps that a further one can have to wait for; these wait for those before them."""
+    """The latest steps that a further step may have to wait for; earlier steps are covered by them."""
 
     def __init__(self) -> None:
         self._writers: dict[str, int] = {}
@@ -109,7 +109,7 @@ def _with_all_before(direct: frozenset[int], before: Sequence[int]) -> int:
 
 
 def waits_of_all(after: Sequence[frozenset[int]], count: int) -> list[int]:
-    """For each of `count` branches, those that it waits for, directly or through others, as the bits of a number.
+    """For each of `count` branches, its direct and indirect dependencies, as the bits of a number.
 
     Branches wait for earlier ones only.
     """
@@ -128,7 +128,7 @@ def bits(number: int) -> Iterator[int]:
 
 
 def all_before(after: Sequence[frozenset[int]], index: int) -> frozenset[int]:
-    """The branches that branch `index` waits for, directly or through others; `after` may be empty for no waits."""
+    """The direct and indirect dependencies of branch `index`; `after` may be empty if there are none."""
     found: set[int] = set()
     waiting = list(after[index]) if after else []
     while waiting:

@@ -1,4 +1,4 @@
-"""A plan in the making: the values and checks that are the same for every kind of step."""
+"""A plan while it is being made: the values and checks that all kinds of steps share."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -29,38 +29,38 @@ PositionOf: TypeAlias = Callable[..., tuple[int, int]]
 
 @dataclass(frozen=True)
 class Overrides:
-    """Values of a run that take precedence over the pipeline's, and their origins (`--max-workers`, the form, …)."""
+    """The values of a run that override the pipeline's, with their origins (`--max-workers`, the form, …)."""
 
     max_concurrency: int | None = None
     origin: str = "run"
     budget: Mapping[str, float] = field(default_factory=dict[str, float])
-    """By unit."""
+    """The budget by unit."""
     default_max_concurrency: int = DEFAULT_MAX_CONCURRENCY
     resources: Mapping[str, Resource] = field(default_factory=dict[str, Resource])
     """The resources that the settings define; a pipeline may use them, and may declare tighter limits."""
     resources_origin: str = "settings"
     policy: Policy | None = None
-    """The policy of groups that declare none."""
+    """The default policy, for groups that declare none."""
     task_runner: Literal["threads", "dask", "ray"] | None = None
     task_runner_origin: str = "run"
     clusters: Mapping[str, str] = field(default_factory=dict[str, str])
-    """By task runner: the address of an existing cluster."""
+    """The address of an existing cluster, by task runner."""
 
 
 MOST_STEPS = 10_000
-"""Steps of a plan, those of the pipelines in it included."""
+"""The most steps of a plan, including its sub-pipelines."""
 MOST_NESTED = 50
-"""Steps inside each other, and pipelines inside each other."""
+"""The deepest nesting of steps and of pipelines."""
 MOST_PROBLEMS = 200
 
 
 class TooManyProblems(Exception):
-    """There is no use in looking for more."""
+    """Stops planning, because there are too many problems or steps."""
 
 
 @dataclass
 class PlanDraft:
-    """The plan of one pipeline in the making."""
+    """The plan of one pipeline while it is being made."""
 
     pipeline: Pipeline
     registry: Registry
@@ -71,18 +71,20 @@ class PlanDraft:
     problems: list[Problem] = field(default_factory=list[Problem])
     ids: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     groups: set[str] = field(default_factory=set[str])
-    """Ids of the parallel groups so far whose results a `merge_results` here can merge: not of those inside a loop."""
+    """Ids of the earlier parallel groups whose results a `merge_results` can use here; groups inside a loop are left
+    out.
+    """
     specs: dict[str, HandlerSpec] = field(default_factory=dict[str, HandlerSpec])
     used: set[str] = field(default_factory=set[str])
-    """Resources that the steps use."""
+    """The resources that the steps use."""
     within: str = ""
-    """The id of the enclosing sub-pipeline step and a dot: a prefix that keeps the ids of inner steps unique."""
+    """The id of the enclosing sub-pipeline step and a dot; this prefix keeps the ids of inner steps unique."""
     ancestors: tuple[str, ...] = ()
     """Names of the enclosing pipelines."""
     scope: ReferenceScope = field(init=False)
     """The names that a reference in the current step can use."""
     counted: list[int] = field(default_factory=lambda: [0])
-    """How many steps have been planned, those of enclosing pipelines included."""
+    """How many steps have been planned, including those of enclosing pipelines."""
     refused: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     """Options (path, name) with an unknown reference; their values are not checked any further."""
 
@@ -90,7 +92,7 @@ class PlanDraft:
         self.scope = ReferenceScope(frozenset(self.pipeline.parameters))
 
     def problem(self, path: str, code: str, message: str, *keys: str, level: str = "error") -> None:
-        """Note a problem with a step, or with a key in it."""
+        """Record a problem with a step or one of its keys."""
         line, column = self.position_of(path, *keys) if keys else self.position_of(path)
         if not line and path:
             message = f"step {path}: {message}"
@@ -102,7 +104,7 @@ class PlanDraft:
         """Count a step.
 
         Raises:
-            TooManyProblems: there are more than a plan can have, or it is too deep.
+            TooManyProblems: the plan has too many steps, or they are nested too deeply.
         """
         self.counted[0] += 1
         depth = path.count(".")
@@ -153,8 +155,8 @@ class PlanDraft:
     def fingerprint(self) -> str:
         """A fingerprint of the pipeline and the versions of its handlers.
 
-        Budgets and limits are left out, so that a run that they stopped can be resumed with larger ones; and outputs,
-        which change no step.
+        It leaves out budgets and limits, so that a run that they stopped can be resumed with larger ones. It also
+        leaves out outputs, which change no step.
         """
         versions = {name: spec.version for name, spec in sorted(self.specs.items())}
         left_out = {"budget", "retry_budget", "resources", "run_name", "stuck_after_s", "task_runner", "outputs"}
@@ -258,5 +260,5 @@ class PlanDraft:
 
 
 def _as_id(name: str) -> str:
-    """A name for people as a part of an id."""
+    """A display name in the form of an id."""
     return re.sub(r"[^A-Za-z0-9_\-]+", "_", name).strip("_")

@@ -2,11 +2,11 @@
 
 A step's own fingerprint covers its handler, the handler's version and the options. Its chained fingerprint also covers
 every step before it. The fingerprint of an effect covers the handlers that cause it, their versions and options, and
-everything that their inputs depend on; a later run with the same fingerprint skips the work. Items of a loop are left
-out of it, since they are identified by their content.
+everything that their inputs depend on; a later run with the same fingerprint skips the work. It leaves out the items of
+a loop, which are identified by their content.
 
-Limits, policies, retries and timeouts decide whether and when a step runs, never its result. So they are left out, and
-can be changed before a run is resumed.
+Limits, policies, retries and timeouts decide whether and when a step runs, never its result. So fingerprints leave them
+out, and they may change before a run is resumed.
 """
 
 from collections.abc import Collection, Mapping
@@ -115,7 +115,7 @@ def _parts_fingerprint(*parts: Any) -> str:
 def effect_fingerprints(
     plan: Plan, given: Mapping[str, Any], *, apart_from: Collection[str] = ()
 ) -> dict[str, EffectFingerprint]:
-    """A fingerprint for each outside effect that is the only effect of a step; `given` are the run's parameters.
+    """A fingerprint for each outside effect, for steps with exactly one effect; `given` are the run's parameters.
 
     Fields in `apart_from` are left out: those identified by their content, and those that do not affect the result.
     """

@@ -13,7 +13,7 @@ from flows.planning.draft import PlanDraft
 from flows.planning.plan import Access, Leaf
 
 PROVIDER_OPTIONS = "provider_options"
-"""The option of handlers that pass on unknown options."""
+"""The option that receives unknown options, in handlers that pass them on."""
 
 
 def plan_leaf(draft: PlanDraft, step: Handler, spec: HandlerSpec, path: str) -> Leaf:
@@ -104,7 +104,9 @@ def _checked_expectation(
 
 
 def _step_declaration(draft: PlanDraft, step: Handler, spec: HandlerSpec, path: str) -> StepDeclaration | None:
-    """The declaration of a handler that `declares` by the step's options; None if it does not, or refuses them."""
+    """The declaration that a handler's `declares` makes from the step's options; None if it has none or refuses the
+    options.
+    """
     if spec.declares is None:
         return None
     try:
@@ -117,7 +119,7 @@ def _step_declaration(draft: PlanDraft, step: Handler, spec: HandlerSpec, path: 
 
 
 def _passing_on(draft: PlanDraft, step: Handler, spec: HandlerSpec, path: str) -> Handler:
-    """The step with options that its handler does not know among those that the handler passes on to its provider."""
+    """The step, with its unknown options moved to those that the handler passes on to its provider."""
     known = [name for name in spec.options.model_fields if name != PROVIDER_OPTIONS]
     if PROVIDER_OPTIONS not in spec.options.model_fields:
         return step

@@ -32,27 +32,27 @@ class _Access:
     """The reads and writes of nodes that run in order."""
 
     read: set[str] = field(default_factory=set[str])
-    """Fields from outside that they read."""
+    """The fields from outside that the nodes read."""
     written: dict[str, Any] = field(default_factory=dict[str, Any])
-    """By field that they write and nothing inside reads afterwards: its type, `Any` if that is unknown."""
+    """The fields that the nodes write and do not read afterwards, with their types (`Any` if unknown)."""
 
     def then(self, later: "_Access") -> None:
-        """Add what runs after them."""
+        """Add the access of nodes that run afterwards."""
         for name in later.read:
             self.written.pop(name, None)
         self.read |= later.read
         for name, kind in later.written.items():
-            self.written.pop(name, None)  # so that the last writer decides the order
+            self.written.pop(name, None)  # removed first, so that the last writer determines the order
             self.written[name] = kind
 
     def beside(self, other: "_Access") -> None:
-        """Add what runs at the same time and sees nothing of them."""
+        """Add the access of nodes that run at the same time and do not see these writes."""
         self.read |= other.read
         self.written |= other.written
 
 
 class _Reading:
-    """Goes through a plan in declared order and notes which fields nothing reads after they were written."""
+    """Walks a plan in declared order and finds the fields that no step reads after they were written."""
 
     def __init__(self) -> None:
         self._groups: dict[str, frozenset[str]] = {}
@@ -140,5 +140,5 @@ def _collected_types(loop: Loop) -> dict[str, Any]:
 
 
 def _type_text(kind: Any) -> str:
-    """A type as people read it, without the modules of classes; empty if it is unknown."""
+    """A type for display, without the modules of classes; empty if it is unknown."""
     return "" if kind is Any else re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])", "", annotation_text(kind))

@@ -1,4 +1,4 @@
-"""A plan, which the engine walks: a pipeline with all names resolved, all limits decided and all nodes numbered."""
+"""The plan that the engine runs: a pipeline with names resolved, limits decided and nodes numbered."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from flows.model import (
 
 @dataclass(frozen=True)
 class Limit:
-    """How many may run at once (None: any number), and the origin of that limit."""
+    """How many may run at the same time (None: any number), and the origin of that limit."""
 
     value: int | None
     origin: str
@@ -39,9 +39,9 @@ class NodeFields:
     """The indices of the node and its enclosing steps in the pipeline, counted from 0: `2.1`."""
     id: str
     label: str
-    """Its name for people: that of its author, else of its handler or its kind."""
+    """The display name: the author's name, else the name of its handler or its kind."""
     named: bool = False
-    """Whether the label is a name from its author."""
+    """Whether the author gave it this name."""
     timeout_s: float | None = None
     when: str | None = None
     enabled: bool = True
@@ -56,9 +56,9 @@ class Access:
     writes: frozenset[str] = frozenset()
     effects: frozenset[str] = frozenset()
     known: bool = True
-    """Whether it reads and writes no other fields."""
+    """Whether these are all fields that it reads and writes."""
     effects_known: bool = True
-    """Whether it changes nothing else outside the context."""
+    """Whether these are all its changes outside the context."""
 
     def __or__(self, other: "Access") -> "Access":
         return Access(
@@ -77,9 +77,9 @@ class Leaf(NodeFields):
     spec: HandlerSpec = field(kw_only=True)
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     reads: Mapping[str, str] = field(default_factory=dict[str, str])
-    """By parameter: the field that it is read from."""
+    """The field of each parameter."""
     writes: Mapping[str, str] = field(default_factory=dict[str, str])
-    """By declared write: the field that it is written to."""
+    """The field of each declared write."""
     retry: Retry = field(default_factory=Retry)
     uses: tuple[str, ...] = ()
     expected_tokens: int = 0
@@ -107,7 +107,7 @@ class Chain(NodeFields):
 
 @dataclass(frozen=True)
 class Group(NodeFields):
-    """Branches side by side; `after[i]` are the indices of the branches that branch i waits for and sees."""
+    """Parallel branches; `after[i]` are the indices of the branches that branch i waits for and sees the changes of."""
 
     children: tuple["Node", ...] = ()
     after: tuple[frozenset[int], ...] = ()
@@ -116,7 +116,7 @@ class Group(NodeFields):
     merge: Merge | None = None
     split: Split | None = None
     reducers: Mapping[str, str] = field(default_factory=dict[str, str])
-    """By field; empty for a derived group, in which writes replace each other in order."""
+    """Reducers by field; empty for a derived group, in which later writes replace earlier ones."""
     derived: bool = False
     """Whether the group was derived from a list of steps; a failure in it counts as it would in the list."""
     own_outcome: bool = True
@@ -141,7 +141,7 @@ class Loop(NodeFields):
 
     @property
     def batch_text(self) -> str:
-        """The size of its batches for people, after a comma; empty for single items."""
+        """The batch size for display, after a comma; empty for single items."""
         if self.batch_size is None:
             return ""
         return ", batches of about a second" if self.batch_size == "auto" else f", {self.batch_size} per batch"
@@ -189,14 +189,14 @@ class Plan:
     resources: Mapping[str, EffectiveResource] = field(default_factory=dict[str, EffectiveResource])
     """The resources that the pipeline declares or its own steps use."""
     budget: Mapping[str, float] = field(default_factory=dict[str, float])
-    """By unit: how much a run may use."""
+    """How much of each unit a run may use."""
     retry_budget: RetryBudget | None = None
     warnings: tuple[Problem, ...] = ()
     fingerprint: str = ""
     dialect: str = "native"
     """The dialect that the pipeline is written in, whose words are used in its logs and errors."""
     task_runner: TaskRunner = field(default_factory=TaskRunner)
-    """It holds for the plans inside this one too, and replaces the limits that their pipelines declare."""
+    """A ceiling from the run; it also replaces the limits that sub-pipelines declare."""
     outputs: tuple[OutputField, ...] = ()
     """The result of a run: the outputs that the pipeline declares, else the fields that no later step reads."""
     writes_known: bool = True

@@ -1,4 +1,4 @@
-"""Makes the plan of a pipeline: names resolved, declarations checked, steps numbered; or reports all its problems."""
+"""Makes the plan of a pipeline (names resolved, declarations checked, steps numbered), or reports all its problems."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -47,10 +47,9 @@ def make_plan(
     """The plan of a pipeline.
 
     `given` are the names of the fields that a run starts with besides the pipeline's parameters. If it is None, a read
-    that nothing writes is only a warning, since the run may start with that field. The problems of a loaded pipeline
-    have a file, a line and a column, and logs and errors of its run are in the words of its dialect. If `strict`, a
-    name in a condition or template that no field can have is an error; else it fails the step that needs it, and is a
-    warning here.
+    that nothing writes is only a warning, since the run may start with that field. For a loaded pipeline, problems have
+    a file, line and column, and logs and errors use the terms of its dialect. If `strict`, an unknown name in a
+    condition or template is an error; otherwise it is a warning, and the step that uses it will fail.
 
     Raises:
         InvalidPipeline: everything that is wrong, in the order of the file.
@@ -124,7 +123,7 @@ class _Planner(PlanDraft):
     missing: dict[str, str]
     """Handlers that are not registered, each with the path of a step that names it."""
     keeps_apart = False
-    """Whether fields that several branches write hold the value of each, as in content chains."""
+    """Whether a field that several branches write holds each branch's value by name, as in content chains."""
 
     def chain(self, steps: tuple[Step, ...], path: str, label: str) -> Node:
         """The node of steps that run in order, or, in `mode: dag`, as soon as they can."""
@@ -159,7 +158,7 @@ class _Planner(PlanDraft):
         """For each step, the indices of the steps that its `depends_on` names."""
         known: dict[str, int] = {}
         for index, (step, node) in enumerate(zip(steps, nodes, strict=True)):
-            # Inside a sub-pipeline the node's id has a prefix; authors name their steps as they wrote them.
+            # Inside a sub-pipeline, the node's id has a prefix; `depends_on` uses the id without it.
             names = [step.id or node.id, *([step.handler] if isinstance(step, Handler) else [])]
             known |= dict.fromkeys(names, index)
         return tuple(
@@ -392,14 +391,14 @@ class _Planner(PlanDraft):
             # A parameter that the step does not give is read from the field of the same name. Writes stay inside.
             taken = (root.access.reads | frozenset(inner.parameters)) - frozenset(step.parameters)
             access |= common["access"] | replace(root.access, reads=taken)
-            # What it writes is as well known as what the steps inside of it write.
+            # Its writes are completely known if those of its inner steps are.
             access = replace(access, known=root.access.known)
             self.scope.steps[step.id or common["id"]] = ({}, access)
             return Sub(**{**common, "access": access}, plan=plan, parameters=step.parameters)
         return Chain(path=path, id=path, label=step.pipeline, access=Access(known=False))
 
     def check_outputs(self, root: Node, given: frozenset[str], level: str) -> None:
-        """Report outputs whose field nothing writes; `level` is that of a field which a run might bring."""
+        """Report outputs whose field no step writes; `level` applies if a run could supply the field."""
         known = sorted(given | root.access.writes)
         for name, output in (self.pipeline.outputs or {}).items() if writes_are_known(root) else ():
             field = output.field.split(".")[0]
@@ -417,6 +416,6 @@ def _with_changes(node: Node, changes: Mapping[str, Any]) -> Any:
 
 
 def _keeping_apart(branches: Sequence[Node]) -> dict[str, str]:
-    """Reducers that keep the values of branches apart, for the fields that several of them write."""
+    """Reducers for fields that several branches write; each keeps the values by branch."""
     counted = Counter(name for branch in branches for name in branch.access.writes)
     return {name: "namespaced" for name, count in counted.items() if count > 1}

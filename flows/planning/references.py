@@ -1,8 +1,8 @@
 """References, `@payload.x`, `@ctx.x`, `@run.STEP.x` and `@item.x`, become templates when a step is planned.
 
 A reference must name something that exists: a parameter, a field, a field that an earlier step writes, or the item of
-the enclosing loop. Otherwise it is refused, so a reference is never empty. `@run.STEP.x` is the field that STEP writes
-under the name x; if STEP writes only one field, it may also be the x inside that field.
+the enclosing loop. Any other reference is refused, so a reference always has a value. `@run.STEP.x` is the field that
+STEP writes under the name x; if STEP writes only one field, it may also be the x inside that field.
 """
 
 import re
@@ -36,7 +36,7 @@ class ReferenceScope:
     steps: dict[str, tuple[Mapping[str, str], Access]] = field(
         default_factory=dict[str, "tuple[Mapping[str, str], Access]"]
     )
-    """By earlier step: its declared writes with their fields, and its access."""
+    """For each earlier step, its declared writes with their fields, and its access."""
 
     def resolved(self, value: Any) -> Any:
         """`value` with its references turned into templates.

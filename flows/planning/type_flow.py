@@ -1,7 +1,7 @@
-"""Checks whether the type that a step writes can be the type that a later step reads, by their functions' annotations.
+"""Checks that the type that a step writes fits the type that a later step reads, using the functions' annotations.
 
-Only types that cannot fit in any run are reported: a text for a list, a number for a mapping, a class for an unrelated
-class. A missing or loose annotation fits everything.
+Only certain mismatches are reported: a text for a list, a number for a mapping, a class for an unrelated class. A
+missing or loose annotation fits everything.
 """
 
 import inspect
@@ -13,8 +13,9 @@ from flows.planning.branch_views import BranchViews
 from flows.planning.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Sub
 
 FieldTypes: TypeAlias = dict[str, tuple[Any, str]]
-"""By field: its type, and a sentence about its writer (`%s` stands for the type). A field is left out if several steps
-may have written it."""
+"""The type of each field, and a sentence about its writer (`%s` stands for the type). Fields with several possible
+writers are left out.
+"""
 Mismatch: TypeAlias = tuple[str, str]
 """The path of the step that reads, and a message."""
 _KINDS: tuple[tuple[str, tuple[type, ...]], ...] = (

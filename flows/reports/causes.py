@@ -120,6 +120,6 @@ def add_hint(advice: str, *, pattern: str | None = None, kinds: Collection[str] 
 
 def hint_for(kind: str, message: str) -> str:
     """The advice for an error; empty if there is none."""
-    # The type of an error is more reliable than the words in its message.
+    # Try the type first, because it is more reliable than the words in the message.
     by_kind = next((hint.advice for hint in _HINTS if kind in hint.kinds), None)
     return by_kind or next((hint.advice for hint in _HINTS if hint.fits(kind, message)), "")

@@ -1,4 +1,4 @@
-"""The cost of a run: by step, by group and branch, by item, and the part that failed steps spent."""
+"""The cost of a run: by step, by group and branch, by item, and the share spent by failed steps."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -26,12 +26,12 @@ class CostRow:
 
 @dataclass(frozen=True)
 class CostReport:
-    """The cost of a run; the steps, like the other parts, add up to the total without the late cost."""
+    """The cost of a run; the costs of the steps add up to the total without the late cost."""
 
     total: dict[str, float]
     in_vain: dict[str, float]
     late: dict[str, float]
-    """The cost that calls reported after they had been given up; included in the total."""
+    """The cost that calls reported after the engine gave them up; included in the total."""
     steps: tuple[CostRow, ...]
     """One row per step, all its items together, in declared order."""
     groups: tuple[CostRow, ...]

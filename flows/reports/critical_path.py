@@ -1,4 +1,4 @@
-"""The critical path of a run: the calls that determined its end, found by their times alone."""
+"""The critical path of a run: the calls that determined when it ended, derived from recorded times only."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -27,9 +27,9 @@ class Link:
 def critical_path(outcomes: Iterable[Outcome], *, started: float) -> list[Link]:
     """The calls that determined the end of the run, first to last.
 
-    They are the call that ended last, before it the one that ended last before that one started, and so on. So the path
-    goes through waits for limits, not only through dependencies. Its work and its waits add up to the seconds until its
-    end.
+    The path is found backwards: the call that ended last, then the last call that ended before that one started, and so
+    on. So the path goes through waits for limits, not only through dependencies. Its work and its waits add up to the
+    seconds until its end.
     """
     ran = sorted((o for o in outcomes if o.is_leaf and o.started is not None and not o.reused), key=end_time)
     found: list[Link] = []

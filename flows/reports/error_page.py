@@ -57,9 +57,8 @@ def _card(cause: Cause, names: StepNames) -> Iterator[str]:
 
 
 def _places(cause: Cause, names: StepNames) -> str:
-    first = escaped(names.call(cause.example_path, cause.example_step))
+    place = escaped(names.call(cause.example_path, cause.example_step))
     others = len(cause.steps) - 1
-    place = f"{first} (`{cause.example_path}`)"
     if not others:
         more = f", and {cause.count - 1:,} more calls" if cause.count > 1 and cause.kind != "set aside" else ""
         return place + more

@@ -32,7 +32,7 @@ class Cause:
     """Failures that differ only in the names and numbers in their messages."""
 
     kind: str
-    """The type of the error; `set aside` for items of a step that went on."""
+    """The type of the error; `set aside` for items that a successful step set aside."""
     text: str
     """The message with placeholders for the parts that differ."""
     count: int
@@ -55,7 +55,7 @@ class ErrorReport:
     summary: str
     """One line; empty if there was no error."""
     causes: tuple[Cause, ...]
-    """The causes, the most frequent first; failures that only follow from others are none."""
+    """The causes, most frequent first, without failures that only follow from others."""
     groups: tuple[tuple[str, str], ...]
     """Id and summary line of every group, loop and sub-pipeline that failed as a consequence."""
     never_started: int
@@ -63,7 +63,7 @@ class ErrorReport:
 
 
 def error_report(outcomes: Iterable[Outcome]) -> ErrorReport:
-    """Group the failures by cause; outcomes that only follow from others are no causes."""
+    """Group the failures by cause; failures that only follow from others are left out."""
     listed = tuple(outcomes)
     inner = _messages_inside(listed)
     failed = [outcome for outcome in listed if _is_cause(outcome, inner.get(outcome.path, frozenset()))]
@@ -101,7 +101,7 @@ def error_report(outcomes: Iterable[Outcome]) -> ErrorReport:
 
 
 def _failed_text(failed: Sequence[Outcome]) -> str:
-    """How many calls and steps failed, before the first of them is named."""
+    """The counts of failed calls and steps, for the beginning of a sentence."""
     steps = len({outcome.path.plain for outcome in failed})
     if len(failed) == 1:
         return "Step failed"
@@ -112,7 +112,7 @@ def _failed_text(failed: Sequence[Outcome]) -> str:
 def normalised(message: str) -> str:
     """A message with placeholders for numbers, ids, paths and quoted values, which differ from case to case.
 
-    HTTP status codes stay, since they identify the cause.
+    HTTP status codes are kept, since they identify the cause.
     """
     for pattern, placeholder in _PLACEHOLDERS:
         message = pattern.sub(placeholder, message)

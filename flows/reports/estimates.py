@@ -1,4 +1,4 @@
-"""Estimates of a run's time and cost from recorded runs: per step, in total, and where parallelism pays off."""
+"""Estimates a run's time and cost from recorded runs: per step, in total, and whether parallelism pays off."""
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from flows.model import StepPath
 from flows.planning import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub, node_children
 
 WORTH_IT_S = 0.1
-"""Parallelism pays off if it saves at least this time."""
+"""The seconds that parallelism must save to be worth it."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class StepEstimate:
 
 @dataclass(frozen=True)
 class GroupEstimate:
-    """The time of a group or loop, side by side and in order."""
+    """The time of a group or loop, in parallel and in sequence."""
 
     path: str
     id: str
@@ -138,7 +138,7 @@ def _leaves(node: Node, prefix: str) -> Iterable[tuple[StepPath, Leaf | FanIn]]:
 
 
 def _limits(plan: Plan) -> dict[str, int]:
-    """The calls at once that resources allow, and that the whole run allows, which has no name."""
+    """The concurrency limits of the resources by name, and that of the whole run under the empty name."""
     found = {name: settled.resource.concurrency for name, settled in plan.all_resources.items()}
     return {name: limit for name, limit in {**found, "": plan.limit.value}.items() if limit is not None}
 
@@ -152,7 +152,7 @@ class _NodeTime:
     """The seconds of work by the limit of calls at once."""
 
     def within(self, limits: Mapping[str, int]) -> "_NodeTime":
-        """The same, but not faster than the limits allow."""
+        """The same time, raised to the minimum that the limits allow."""
         return replace(self, seconds=max([self.seconds, *(self.used[name] / limits[name] for name in self.used)]))
 
 

@@ -34,7 +34,8 @@ class JobEvents:
     """An observer that calls `callback` for every event of stages and jobs, one at a time and in order.
 
     It uses its own thread, so a slow callback delays no job. An exception of the callback is logged, and the next event
-    is sent as usual. The run ends when the callback has got all events, but at the latest after `patience_s`.
+    is sent as usual. The run ends when the callback has received all events, but at the latest after `patience_s`
+    seconds.
     """
 
     def __init__(self, callback: Callable[[JobEvent], None], *, patience_s: float = 10.0) -> None:

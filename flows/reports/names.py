@@ -1,4 +1,4 @@
-"""The names of steps and calls for people: `embed · batch 2 of 5`, not `6.5.0.embed[1]`."""
+"""Display names of steps and calls: `embed · batch 2 of 5` instead of `6.5.0.embed[1]`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from flows.planning import Chain, FanIn, Group, Leaf, Loop, Node, Plan, Sub, nod
 class _Named:
     label: str
     group: str = ""
-    """The name of the group around it, if its author named it."""
+    """The name of the enclosing group, if its author named it."""
     batches: bool = False
     """For a loop: whether its items are batches."""
 
@@ -44,7 +44,7 @@ class StepNames:
     def _collect(self, node: Node, prefix: str, group: str) -> None:
         batches = isinstance(node, Loop) and (node.batch_size is not None or "batch" in (node.id + node.over).lower())
         path = StepPath(prefix + node.path)
-        if not isinstance(node, Chain) or node.own_outcome:  # a mere list of steps has the path of what it is in
+        if not isinstance(node, Chain) or node.own_outcome:  # a plain list of steps has the path of its enclosing node
             self._named[path] = _Named(node.label, group, batches)
         if isinstance(node, (Leaf, FanIn)):
             self._leaves.append(path)
@@ -55,7 +55,7 @@ class StepNames:
             self._collect(child, f"{prefix}{node.path}/" if isinstance(node, Sub) else prefix, inner)
 
     def _number_twins(self) -> None:
-        """Tell steps apart that have one name in one group."""
+        """Number the steps of a group that have the same name."""
         alike: dict[tuple[str, str], list[StepPath]] = {}
         for path in self._leaves:
             alike.setdefault((self._named[path].label, self._named[path].group), []).append(path)
@@ -74,7 +74,7 @@ class StepNames:
         return named.group if named is not None else ""
 
     def items(self, path: str) -> str:
-        """In which items of loops something is: `batch 2 of 5`; empty outside of loops."""
+        """The loop items that contain a path: `batch 2 of 5`; empty outside of loops."""
         whole = StepPath(path)
         parts: list[str] = []
         for around in (*whole.around, whole):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from flows.author import RunResult
 from flows.reports.names import StepNames
 from flows.reports.summary import StepSummary, step_summaries
-from flows.reports.tables import cell, counted, markdown_table, time_text
+from flows.reports.tables import cell, counted, escaped, markdown_table, shortened, time_text
 
 MAX_ROWS, _SHOWN_S = 300, 0.1
 SIGNS = {
@@ -33,17 +33,27 @@ def outcome_markdown(result: RunResult, names: StepNames) -> str:
     skipped = [step for step in steps if step.status == "skipped"]
     if skipped:
         lines += ["", f"### – Not needed ({len(skipped):,})", ""]
-        lines += [f"- `{names.step(s.path, s.calls[0].id)}`: {cell(s.first_why)}" for s in skipped[:MAX_ROWS]]
+        lines += [f"- `{names.step(s.path, s.calls[0].id)}`: {_condition(s.first_why)}" for s in skipped[:MAX_ROWS]]
     lines += _bad_groups(result, names)
     if result.failures:
         lines += ["", f"### Set aside ({len(result.failures):,})", ""]
-        rows = [(cell(f.item), cell(f.step_id.rpartition(".")[2]), cell(f.error)) for f in result.failures[:MAX_ROWS]]
-        lines += markdown_table(("item", "by the step", "why"), rows)
+        paths = {outcome.id: outcome.path for outcome in result.outcomes if outcome.is_leaf}
+        for each in result.failures[:MAX_ROWS]:
+            by = names.call(paths[each.step_id], each.step_id) if each.step_id in paths else each.step_id
+            lines.append(f"- **{escaped(each.item)}**: {escaped(shortened(each.error, 400))} ({escaped(by)})")
+        if len(result.failures) > MAX_ROWS:
+            lines.append(f"- and {len(result.failures) - MAX_ROWS:,} more")
     return "\n".join(lines)
 
 
+def _condition(why: str) -> str:
+    """Why a step was not needed: `only if not xs` for one with a condition."""
+    condition = why.removeprefix("when: ")
+    return f"only if `{condition.replace('`', '')}`" if condition != why else escaped(why)
+
+
 def _table(steps: Sequence[StepSummary], names: StepNames) -> list[str]:
-    """A row per step. Without values there is no column, so that the table fits the page; costs have their own page."""
+    """A row per step. Columns without values are left out to save width; costs have their own page."""
     waits = any(call.waited_s >= _SHOWN_S for step in steps for call in step.calls if not call.reused)
     again = any(call.attempts != 1 or call.reused for step in steps for call in step.calls)
     whys = any(step.first_why or step.aside for step in steps)

@@ -1,4 +1,4 @@
-"""The pages of a run as Markdown, for its Prefect artifacts; an empty page is not made."""
+"""The pages of a run as Markdown, for its Prefect artifacts; empty pages are left out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ def plan_page(plan: Plan) -> Page:
 def run_pages(
     plan: Plan, result: RunResult, *, spent: Mapping[str, float] | None = None, read: ReadFile | None = None
 ) -> list[Page]:
-    """The pages that are made when a run has ended, apart from the first one; their keys are the same for every run.
+    """The pages that are made when a run has ended, except the first one; their keys are the same for every run.
 
     `read` reads the files of pictures among the outputs.
     """

@@ -1,6 +1,6 @@
-"""Pictures for pages: drawn as SVG on a card of their own, which looks right on light and on dark pages.
+"""Pictures for pages, drawn as SVG on a card with its own background, which suits light and dark pages.
 
-A picture is part of the Markdown of a page, as an address that holds its data: no file has to be kept anywhere.
+A picture is part of a page's Markdown as a data URI, so no file has to be stored.
 """
 
 import base64
@@ -13,7 +13,7 @@ from flows.reports.tables import shortened
 
 Anchor: TypeAlias = Literal["start", "middle", "end"]
 WIDTH = 960.0
-"""Of every picture, in pixels; narrower pages show it smaller."""
+"""The width of every picture in pixels; narrower pages scale it down."""
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 _NARROW, _WIDE = frozenset("iljtfrI.,:;'|!()[]·-` "), frozenset("mwMW@%→")
 _STYLE = """
@@ -59,13 +59,13 @@ class Picture:
         self._parts.append(f'<path class="{kind}" d="{path}"/>')
 
     def bars(self, spans: Sequence[tuple[float, float]], y: float, height: float, kind: str) -> None:
-        """Rectangles in one row, from and to the given positions."""
+        """Rectangles in one row between the given positions."""
         path = "".join(f"M{_n(x)} {_n(y)}h{_n(to - x)}v{_n(height)}h{_n(x - to)}z" for x, to in spans)
         if path:
             self._parts.append(f'<path class="{kind}" d="{path}"/>')
 
     def arrow(self, *points: tuple[float, float]) -> None:
-        """A line that ends in a tip; its last stretch goes down or to the right."""
+        """An arrow; its last segment points down or to the right."""
         self.line(*points, kind="edge")
         (x0, y0), (x, y) = points[-2:]
         wings = ((x - 4, y - 6), (x + 4, y - 6)) if abs(y - y0) >= abs(x - x0) else ((x - 6, y - 4), (x - 6, y + 4))
@@ -82,20 +82,20 @@ class Picture:
 
 
 def image(svg: str, *, about: str) -> str:
-    """A picture as Markdown; `about` is read out where it cannot be seen."""
+    """A picture as Markdown; `about` is its alternative text for screen readers."""
     told = re.sub(r"[\[\]\\`*_<>\r\n]", " ", about)
     return f"![{told}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
 
 
 def text_width(text: str, *, size: float = 13) -> float:
-    """About how wide a text is; rather too much than too little."""
+    """The estimated width of a text in pixels, rather too large than too small."""
     return size * sum(
         0.34 if each in _NARROW else 0.92 if each in _WIDE else 0.68 if each.isupper() else 0.58 for each in text
     )
 
 
 def fitted(text: str, width: float, *, size: float = 13) -> str:
-    """A text that is not wider than that, shortened at its end if necessary."""
+    """A text, shortened at its end if it is wider than `width`."""
     if text_width(text, size=size) <= width:
         return text
     most = len(text)

@@ -1,4 +1,4 @@
-"""A plan as a drawn graph: steps are boxes, parallel steps are side by side, and each group shows its limit."""
+"""Draws a plan as a graph: steps are boxes, parallel steps are side by side, and each group shows its limit."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ MOST_SIDE_BY_SIDE, MOST_STEPS = 24, 300
 _STEP_H, _NOTED_H, _GAP, _SIDE, _PAD, _TITLE = 30.0, 44.0, 22.0, 14.0, 12.0, 30.0
 _WIDEST_STEP = 280.0
 _BOLD = 1.15
-"""How much wider bold text is."""
+"""The width of bold text relative to normal text."""
 _ROOM = WIDTH - 40.0
 
 Draw = Callable[[Picture, float, float], None]
@@ -20,7 +20,7 @@ Draw = Callable[[Picture, float, float], None]
 
 @dataclass(frozen=True)
 class _Block:
-    """Something drawn, its size, and how to draw it with its upper left corner at a position."""
+    """A drawable part: its size, and a function that draws it with its upper left corner at a position."""
 
     width: float
     height: float
@@ -30,7 +30,7 @@ class _Block:
 
 @dataclass
 class _Line:
-    """Blocks of a chain that stand in one line."""
+    """The blocks of a chain in one line."""
 
     blocks: list[_Block] = field(default_factory=list[_Block])
 
@@ -78,7 +78,7 @@ def _block(node: Node, room: float, *, whole: bool) -> _Block:
 
 
 def group_title(node: Group | Loop | Choice | Sub) -> str:
-    """The title of a group, loop, switch or sub-pipeline, with the number that run in it at once."""
+    """The title of a group, loop, switch or sub-pipeline, with its concurrency limit."""
     match node:
         case Group():
             name = node.label if node.named else "side by side"
@@ -123,7 +123,7 @@ def _step(node: Leaf | FanIn) -> _Block:
 
 
 def _chain(blocks: Sequence[_Block], room: float) -> _Block:
-    """One after the other: steps from left to right while there is room, everything else below each other."""
+    """A sequence: steps from left to right while there is room, everything else stacked."""
     lines: list[_Line] = []
     for block in blocks:
         last = lines[-1] if lines else None
@@ -156,7 +156,9 @@ def _chain(blocks: Sequence[_Block], room: float) -> _Block:
 
 
 def _shelf(blocks: Sequence[_Block], count: int, room: float) -> _Block:
-    """Side by side, in several rows if they need them; the last one has the number of branches that are not drawn."""
+    """Branches side by side, in several rows if necessary; the last block has the number of branches that are not
+    drawn.
+    """
     shown = list(blocks[:MOST_SIDE_BY_SIDE])
     if len(shown) < count:
         shown.append(_words(f"{'and ' if shown else ''}{counted(count - len(shown), 'branch', 'branches')}"))
@@ -199,7 +201,7 @@ def _words(text: str) -> _Block:
 
 
 def _by_level(group: Group, room: float, *, whole: bool) -> _Block:
-    """A list whose steps start as soon as what they read is there: those that wait for nothing at the top."""
+    """A list with `mode: dag`, in levels: steps without dependencies are at the top."""
     levels: dict[int, list[_Block]] = {}
     level: list[int] = []
     places: list[tuple[int, int]] = []

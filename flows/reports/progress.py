@@ -1,4 +1,4 @@
-"""The progress of a run as a page that is updated: one bar, then the running, waiting and failed calls."""
+"""The progress of a run as a live page: one bar, then the running, waiting and failed calls."""
 
 import asyncio
 import contextlib
@@ -17,14 +17,14 @@ from flows.reports.tables import cell, counted, escaped, markdown_table, shorten
 
 MAX_ROWS = 20
 _MOST_OF_A_CALL = 0.95
-"""A call that takes longer than usual is never shown as done."""
+"""The highest share shown for a running call, however long it takes."""
 _SURE_AFTER_S, _SURE_SHARE = 5.0, 0.03
-"""From then on the time left is shown."""
+"""The share of the run from which the remaining time is shown."""
 
 
 @dataclass
 class _Running:
-    """A call that has been asked for and has not ended."""
+    """A call that was requested and has not ended."""
 
     id: str
     since: float
@@ -46,9 +46,9 @@ class _StepCount:
 
 
 class LiveProgress:
-    """An observer that knows the ended calls, the running ones, and the estimated remaining time. Calls count by
-    their usual time (`usual_s`, by path in the plan), and while they run by the progress that they report; if no
-    usual time is known, all count alike.
+    """An observer of the ended calls, the running calls and the estimated remaining time. Calls are weighted by their
+    usual time (`usual_s`, by path in the plan); if none is known, all have the same weight. A running call counts by
+    its reported progress.
     """
 
     def __init__(self, names: StepNames, usual_s: Mapping[str, float], *, clock: Callable[[], float] = time.monotonic):
@@ -128,7 +128,7 @@ class LiveProgress:
 
     @property
     def share(self) -> float:
-        """The share of the work of all calls known so far that is done, 0 to 1."""
+        """The finished share of the work of all known calls, 0 to 1."""
         known = [step.usual_s for step in self._steps.values() if step.usual_s is not None]
         usual = max(sum(known) / len(known), 1e-3) if known else 1.0
         weights = {
@@ -143,7 +143,7 @@ class LiveProgress:
         return min(1.0, done / total) if total else 0.0
 
     def _share_of(self, path: StepPath, call: _Running, at: float) -> float:
-        """The share of a running call that is done: as it reports, else by its usual time."""
+        """The finished share of a running call: as it reports, else by its usual time."""
         if call.total:
             return min(_MOST_OF_A_CALL, call.done / call.total)
         usual = self._usual.get(path.plain)
@@ -223,7 +223,7 @@ class LiveProgress:
 
 
 def _publishes(loop: Loop) -> bool:
-    """Whether a loop goes over documents: a step in it makes them visible in an index."""
+    """Whether a loop processes documents, because a step inside it publishes them in an index."""
     stack: list[Node] = [loop.body]
     while stack:
         node = stack.pop()
@@ -234,6 +234,6 @@ def _publishes(loop: Loop) -> bool:
 
 
 def _rounded(seconds: float) -> float:
-    """To a number that does not pretend to be exact."""
+    """A time rounded to a plausible precision."""
     step = 1 if seconds < 20 else 5 if seconds < 120 else 30 if seconds < 1800 else 300
     return max(step, round(seconds / step) * step)

@@ -1,4 +1,4 @@
-"""The shapes of outputs that are shown in a way of their own, recognised in plain data by their keys."""
+"""The shapes of outputs with a special display, recognised in plain data by their keys."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ Shape: TypeAlias = Literal[
     "nothing", "text", "scalar", "passages", "answer", "file", "files", "table", "list", "mapping"
 ]
 _EXCERPT, _BEFORE = 600, 120
-"""Characters of a passage that are shown, and how many of them stand before the first highlight."""
+"""The most characters of a passage that are shown, and how many of them precede the first highlight."""
 
 
 def shape_of(value: Any) -> Shape:
@@ -34,7 +34,9 @@ def shape_of(value: Any) -> Shape:
 
 
 def has_own_form(value: Any) -> bool:
-    """Whether a value in a mapping is shown below it: a passage, an answer or a file at any depth fits no line."""
+    """Whether a value of a mapping is shown below its table: passages, answers and files at any depth need more than a
+    line.
+    """
     shape = shape_of(value)
     if shape == "mapping":
         return any(map(has_own_form, cast("Mapping[str, Any]", value).values()))
@@ -58,9 +60,9 @@ class ShownPassage:
     """Page, heading and characters of the document's text."""
     score: float
     scores: Mapping[str, float]
-    """By retriever."""
+    """Scores by retriever."""
     parts: Sequence[tuple[str, bool]]
-    """Consecutive stretches of an excerpt, and whether each is highlighted."""
+    """The consecutive parts of an excerpt, and whether each is highlighted."""
     duplicates: int
 
 
@@ -78,7 +80,7 @@ def shown_passage(passage: Mapping[str, Any]) -> ShownPassage:
 
 
 def location_text(found: Mapping[str, Any]) -> str:
-    """Where a passage or a citation stands in its document."""
+    """The position of a passage or citation in its document, as text."""
     parts = [f"page {found['page']}"] if found.get("page") else []
     parts += [str(found["heading"])] if found.get("heading") else []
     parts += [f"characters {found['start']}–{found['end']}"] if found.get("end") else []
@@ -106,13 +108,13 @@ def _excerpt(content: str, highlights: Sequence[Any]) -> Iterator[tuple[str, boo
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], *, columns: int) -> tuple[list[str], list[list[str]]]:
-    """The heads and rows of a table of mappings: at most so many columns, in the order in which they first occur."""
+    """The headings and rows of a table of mappings: at most `columns` columns, in the order of first occurrence."""
     heads = list(dict.fromkeys(key for row in rows for key in row))[:columns]
     return heads, [[short_text(row.get(head)) for head in heads] for row in rows]
 
 
 def short_text(value: Any) -> str:
-    """A value inside of a table or list on one line."""
+    """A value on one line, for a table or list."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -128,7 +130,7 @@ def short_text(value: Any) -> str:
 
 
 def file_facts(file: Mapping[str, Any]) -> str:
-    """Kind, length and size of a file in a few words."""
+    """The kind, length and size of a file in a few words."""
     parts = [str(file["media_type"])]
     if file.get("width") and file.get("height"):
         parts.append(f"{file['width']} × {file['height']}")

@@ -18,39 +18,45 @@ from flows.reports.result_shapes import (
 from flows.reports.tables import cell, escaped, markdown_table
 
 ReadFile: TypeAlias = Callable[[str, int], bytes]
-"""The content of the file of a URI, unless it is longer than so many bytes."""
+"""Reads the file of a URI; None if it is longer than the given number of bytes."""
 MAX_ROWS, MAX_COLUMNS, MAX_TEXT = 100, 12, 20_000
 MAX_PICTURE, MAX_PICTURES = 150_000, 600_000
-"""Bytes of one picture that is shown in the page, and of all together."""
+"""The most bytes of one embedded picture, and of all together."""
+_BEGIN, _END = "\x02", "\x03"
+"""Around a highlight while the passage is made readable."""
 _PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 
 
 def result_markdown(
     records: Iterable[OutputRecord], declared: Sequence[OutputField] = (), *, read: ReadFile | None = None
 ) -> str:
-    """The outputs of a run, each below its name; `declared` outputs that there are not are named at the end.
+    """The outputs of a run, each below its name; `declared` outputs without a value are listed at the end.
 
     `read` reads the files of small pictures, which become part of the page.
     """
     page = _Page(read)
     lines: list[str] = []
     listed = list(records)
+    empty = [record.name for record in listed if shape_of(record.value) == "nothing"]
     for record in listed:
-        kind = f" · `{record.type}`" if record.type else ""
-        lines += [f"### {escaped(record.name)}{kind}", ""]
+        if record.name in empty and len(listed) > 1:
+            continue
+        lines += [f"### {escaped(record.name)}", ""]
         lines += [escaped(record.description), ""] if record.description else []
         lines += [*page.lines_of(record.value), ""]
         if record.shortened:
             whole = f" The whole value: `{record.uri}`" if record.uri else ""
             lines += [f"*This is only the beginning.*{whole}", ""]
     missing = [each.name for each in declared if each.name not in {record.name for record in listed}]
+    if empty and len(listed) > 1:
+        lines += [f"Without a value: {', '.join(map(escaped, empty))}.", ""]
     if missing:
         lines += [f"Not written: {', '.join(map(escaped, missing))}.", ""]
     return "\n".join(lines).strip() or "This pipeline has no outputs."
 
 
 class _Page:
-    """A page in the making, with the bytes of pictures that it has so far."""
+    """A page while it is being written, with the bytes of its pictures so far."""
 
     def __init__(self, read: ReadFile | None) -> None:
         self._read, self._picture_bytes = read, 0
@@ -87,7 +93,7 @@ class _Page:
                 yield from self._mapping_lines(cast("Mapping[str, Any]", value))
 
     def _mapping_lines(self, value: Mapping[str, Any]) -> Iterator[str]:
-        """A table of the entries; values that have a form of their own follow below it."""
+        """A table of the entries; values with a special display follow below it."""
         own = [name for name, item in value.items() if has_own_form(item)]
         rows = [(cell(name), cell(short_text(item))) for name, item in value.items() if name not in own]
         if rows or not own:
@@ -113,14 +119,14 @@ class _Page:
             return ""
         try:
             content = self._read(str(file["uri"]), most)
-        except Exception:  # any error of a storage: the link is there all the same
+        except Exception:  # an error of the storage; the page still has the link
             return ""
         self._picture_bytes += len(content)
         return f"![](data:{file['media_type']};base64,{base64.b64encode(content).decode()})"
 
 
 def text_markdown(text: str) -> str:
-    """A text that is Markdown itself, without HTML and without pictures, which would be fetched from anywhere."""
+    """A Markdown text without HTML, and without pictures, which a browser would load from any server."""
     safe = text.replace("<", "&lt;").replace("![", "!\\[")
     return safe if len(safe) <= MAX_TEXT else f"{safe[:MAX_TEXT]}…"
 
@@ -132,7 +138,7 @@ def _passage_lines(rank: int, passage: Mapping[str, Any]) -> Iterator[str]:
     similar = f" · {shown.duplicates} near duplicate(s)" if shown.duplicates else ""
     yield f"**{rank}. {escaped(shown.document)}**{place}"
     yield ""
-    yield f"> {''.join(_marked(text, found) for text, found in shown.parts)}"
+    yield f"> {_excerpt_line(shown.parts)}"
     yield ""
     yield f"score **{shown.score:.4f}**{f' ({scores})' if scores else ''}{similar}"
     yield ""
@@ -153,11 +159,20 @@ def _answer_lines(answer: Mapping[str, Any]) -> Iterator[str]:
         yield "*The answer cites no passage.*"
 
 
-def _marked(text: str, found: bool) -> str:
-    """A stretch of a passage on one line, bold if it is a highlight."""
-    flowing = escaped(re.sub(r"\s+", " ", text))
-    stripped = flowing.strip()
-    return flowing.replace(stripped, f"**{stripped}**", 1) if found and stripped else flowing
+def _excerpt_line(parts: Iterable[tuple[str, bool]]) -> str:
+    """A stretch of a passage on one line: highlights bold, without the marks of headings and tables."""
+    whole = "".join(f"{_BEGIN}{text}{_END}" if found else text for text, found in parts)
+    flowing = re.sub(r"\s+", " ", " ".join(filter(None, map(_without_marks, whole.splitlines()))))
+    bold = re.sub(rf"{_BEGIN}( ?)([^{_END}]*[^{_END} ])( ?){_END}", r"\1**\2**\3", escaped(flowing))
+    return bold.replace(_BEGIN, "").replace(_END, "")
+
+
+def _without_marks(line: str) -> str:
+    if re.fullmatch(r"[\s|:-]*-{3}[\s|:-]*", line):
+        return ""
+    if line.lstrip(f"{_BEGIN} ").startswith("|"):
+        return " · ".join(found for each in line.split("|") if (found := each.strip()).strip(_BEGIN + _END))
+    return re.sub(rf"^(\s*{_BEGIN}?)\s*#{{1,6}}\s+", r"\1", line)
 
 
 def _more(count: int, things: str) -> list[str]:

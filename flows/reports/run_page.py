@@ -14,10 +14,10 @@ from flows.reports.tables import escaped, shortened, time_text
 from flows.reports.timing import timing_picture, timing_sentence
 
 MAX_CAUSES = 5
-MAX_BEFORE_CHART, MAX_RESULT = 1_000, 6_000
-"""Characters of the outputs before the chart, and on the page at all."""
+MAX_RESULT = 6_000
+"""Characters of the outputs on the page; longer ones are on their own page only."""
 _ENDS = {"succeeded": ("✓", "Succeeded"), "partial": ("⚠", "Succeeded in part"), "failed": ("✗", "Failed")}
-"""The sign and the words of how runs end by themselves; others were stopped, or their process was."""
+"""The symbol and words for each status of a run that ended by itself."""
 _TITLES = {
     "result": "the whole result",
     "errors": "all errors",
@@ -31,7 +31,7 @@ RUN_PAGE = "run"
 
 
 def run_page(plan: Plan, result: RunResult, pages: Sequence[tuple[Page, str]], *, facts: Sequence[str] = ()) -> Page:
-    """The page; `pages` are the others, each with its address, which may be empty; `facts` are sentences."""
+    """The first page; `pages` are the other pages, each with its address (may be empty); `facts` are sentences."""
     return Page(RUN_PAGE, "The result of the run, at a glance", "\n".join(_lines(plan, result, pages, facts)).strip())
 
 
@@ -47,14 +47,12 @@ def _lines(plan: Plan, result: RunResult, pages: Sequence[tuple[Page, str]], fac
         yield "  \n".join(told)
         yield ""
     outputs = next((page.markdown for page, _ in pages if page.key == "result"), "")
-    # What a run says of itself in a line, its outputs need not say again.
+    # Outputs that the run's one-line summary already contains are left out.
     size = 0 if result.summary else len(outputs)
-    if 0 < size <= MAX_BEFORE_CHART:
+    if 0 < size <= MAX_RESULT:
         yield from _result(outputs)
     yield from _chart(result, names)
     yield from _errors(result, names)
-    if MAX_BEFORE_CHART < size <= MAX_RESULT:
-        yield from _result(outputs)
     linked = [f"[{_TITLES.get(page.key, page.key)}]({address})" for page, address in pages if address]
     if linked:
         yield f"More: {' · '.join(linked)}"

@@ -23,7 +23,9 @@ class StepSummary:
 
     @property
     def status(self) -> Status:
-        """How it ended: as a call that failed, else as one that was cancelled, else as the calls that succeeded."""
+        """The status of the step: that of a failed call if there is one, else of a cancelled call, else of the
+        successful calls.
+        """
         found = {call.status for call in self.calls}
         order: tuple[Status, ...] = (*_BAD, "cancelled", "succeeded", "skipped")
         return next(status for status in order if status in found)
@@ -34,7 +36,7 @@ class StepSummary:
 
     @property
     def first_why(self) -> str:
-        """Why its first call that did not succeed did not; empty if all did."""
+        """The reason of its first unsuccessful call; empty if all calls succeeded."""
         bad = next((call for call in self.calls if call.status == self.status and self.status != "succeeded"), None)
         return "" if bad is None else bad.error.message if bad.error is not None else bad.reason
 
@@ -75,9 +77,10 @@ def _steps_text(steps: Iterable[StepSummary], failed: int) -> str:
 
 
 def _outputs_text(records: Iterable[OutputRecord]) -> str:
-    """The first outputs in a few words: `10 passages`, `total: 42`."""
-    texts = [_output_text(record) for record in records]
-    shown = [text for text in texts if text]
+    """The first outputs in a few words: `10 passages`, `total: 42`. Beside others, one that is false says nothing."""
+    texts = {record.name: _output_text(record) for record in records}
+    shown = [text for text in texts.values() if text]
+    shown = [text for name, text in texts.items() if text and text != f"{name}: false"] or shown
     more = f" and {counted(len(shown) - MOST_OUTPUTS, 'more output')}" if len(shown) > MOST_OUTPUTS else ""
     return ", ".join(shown[:MOST_OUTPUTS]) + more
 
@@ -88,7 +91,7 @@ def _output_text(record: OutputRecord) -> str:
         case "nothing":
             return ""
         case "passages":
-            return f"{name}: {counted(len(value), 'passage')}"
+            return counted(len(value), "passage") if name == "passages" else f"{name}: {counted(len(value), 'passage')}"
         case "answer":
             return f"{name}: {_short(cast('Mapping[str, Any]', value)['text'])}"
         case "file":

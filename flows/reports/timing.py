@@ -8,9 +8,11 @@ from flows.model import StepPath
 from flows.reports.critical_path import Link, critical_path, end_time
 from flows.reports.names import StepNames
 from flows.reports.picture import WIDTH, Picture, fitted, image, text_width
-from flows.reports.tables import cell, markdown_table, time_text
+from flows.reports.tables import cell, counted, markdown_table, time_text
 
 MAX_ROWS, MAX_PATH_STEPS, MAX_WAITS = 60, 8, 8
+SMALL_SHARE = 0.01
+"""Of the critical path; steps with less are counted, not named."""
 _ROW, _TOP, _MARGIN, _FACTS, _INDENT = 24.0, 84.0, 16.0, 200.0, 14.0
 _LEGEND = (
     ("path", "work on the critical path"),
@@ -20,7 +22,7 @@ _LEGEND = (
     ("fail", "failure"),
 )
 _KINDS = ("wait", "work", "path", "again", "fail")
-"""In the order in which they are drawn, later ones over earlier ones."""
+"""In drawing order: later kinds are drawn over earlier ones."""
 
 
 @dataclass
@@ -34,7 +36,7 @@ class _Row:
 
     @property
     def weight(self) -> tuple[bool, float]:
-        """The order in which rows are shown: failures, then the longest."""
+        """The priority of a row: failures first, then the longest."""
         bad = any(call.status not in ("succeeded", "skipped") for call in self.calls)
         return bad, sum(call.seconds + call.waited_s for call in self.calls)
 
@@ -66,7 +68,7 @@ def timing_markdown(outcomes: Iterable[Outcome], *, started: float, seconds: flo
 
 
 def timing_sentence(ran: Iterable[Outcome], seconds: float) -> str:
-    """The duration of a run, its work, and the time that running side by side saved at most."""
+    """The duration of a run, its work, and an upper bound of the time that parallelism saved."""
     calls = tuple(ran)
     busy, waited = sum(call.seconds for call in calls), sum(call.waited_s for call in calls)
     return (
@@ -127,7 +129,7 @@ def _facts(calls: Sequence[Outcome]) -> str:
 
 
 def _rows(outcomes: Sequence[Outcome], names: StepNames) -> list[_Row]:
-    """One row per step that was asked for, all its items together, and one per group around them."""
+    """One row per step that was requested (all its items together), and one per enclosing group."""
     rows: dict[StepPath, _Row] = {}
     groups = {outcome.path.plain for outcome in outcomes if outcome.kind == "group"}
     for outcome in outcomes:
@@ -143,7 +145,7 @@ def _rows(outcomes: Sequence[Outcome], names: StepNames) -> list[_Row]:
 
 
 def _most_telling(rows: Sequence[_Row]) -> list[_Row]:
-    """At most `MAX_ROWS` of them, in their order: the failed and the longest."""
+    """At most `MAX_ROWS` rows in their order: failed ones and the longest ones."""
     if len(rows) <= MAX_ROWS:
         return list(rows)
     calls = sorted((row for row in rows if row.calls), key=lambda row: row.weight, reverse=True)[:MAX_ROWS]
@@ -154,7 +156,7 @@ def _most_telling(rows: Sequence[_Row]) -> list[_Row]:
 def _spans(
     calls: Sequence[Outcome], critical: set[StepPath], *, started: float, seconds: float, width: float
 ) -> dict[str, list[tuple[float, float]]]:
-    """The work and waits of calls as stretches of the chart in pixels, by kind."""
+    """The work and waits of calls as horizontal segments of the chart in pixels, by kind."""
     scale = width / seconds if seconds > 0 else 0.0
     found: dict[str, list[tuple[float, float]]] = {kind: [] for kind in _KINDS}
     for call in calls:
@@ -184,7 +186,7 @@ def _work(call: Outcome, critical: bool) -> Iterator[tuple[str, float, float]]:
 
 
 def _joined(spans: Iterable[tuple[float, float]]) -> Iterator[tuple[float, float]]:
-    """Stretches without overlaps, each wide enough to be seen."""
+    """Segments without overlaps, each wide enough to be visible."""
     last: tuple[float, float] | None = None
     for first, end in sorted((max(0.0, a), max(a + 2.0, b)) for a, b in spans):
         if last is not None and first <= last[1] + 0.5:
@@ -198,7 +200,7 @@ def _joined(spans: Iterable[tuple[float, float]]) -> Iterator[tuple[float, float
 
 
 def _ticks(seconds: float) -> list[tuple[float, str]]:
-    """About five round moments from the start to the end."""
+    """About five round times between the start and the end, for the axis."""
     if seconds <= 0:
         return [(0.0, "0 s")]
     step = next(s for s in _STEPS if seconds / s <= 6) if seconds <= 6 * _STEPS[-1] else seconds / 5
@@ -209,7 +211,7 @@ _STEPS = [
     *(base * 10**power for power in (-3, -2, -1, 0) for base in (1, 2, 5)),
     *(10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400),
 ]
-"""Seconds between two moments that have a mark."""
+"""Seconds between two marks of the axis."""
 
 
 def _path_lines(path: Sequence[Link], names: StepNames) -> list[str]:
@@ -221,8 +223,10 @@ def _path_lines(path: Sequence[Link], names: StepNames) -> list[str]:
     lines: list[str] = []
     for step, links in dearest[:MAX_PATH_STEPS]:
         spent = sum(link.worked_s for link in links)
+        if lines and spent / total < SMALL_SHARE:
+            break
         calls = f" in {len(links)} calls" if len(links) > 1 else ""
         lines.append(f"- `{step}`: {time_text(spent)}{calls}, {spent / total:.0%} of it")
-    if len(dearest) > MAX_PATH_STEPS:
-        lines.append(f"- and {len(dearest) - MAX_PATH_STEPS} more steps")
+    if len(dearest) > len(lines):
+        lines.append(f"- and {counted(len(dearest) - len(lines), 'more step')}")
     return lines

@@ -1,4 +1,4 @@
-"""The run store: a record of each run and step with time and cost, and the finished calls that resuming needs."""
+"""The run store: a record of each run and step with time and cost, and the finished calls that a resumed run reuses."""
 
 from flows.run_store.database import NewerRunStore, UnusableRunStore, open_database
 from flows.run_store.documents import DocumentRecord

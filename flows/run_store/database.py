@@ -33,7 +33,7 @@ def open_database(url: str) -> sa.Engine:
     """An engine for `url`; for SQLite, the folder is created, writers wait for each other, and readers never wait.
 
     Raises:
-        UnusableRunStore: the URL is none, its driver is missing, or its folder cannot be made.
+        UnusableRunStore: the URL is invalid, its driver is missing, or its folder cannot be made.
     """
     with _explained(url):
         return _make_engine(url)
@@ -62,7 +62,8 @@ def _make_engine(url: str) -> sa.Engine:
 def durable_transaction(engine: sa.Engine) -> Generator[sa.Connection]:
     """A transaction that survives a power cut, with all transactions before it.
 
-    Others survive the end of the process; SQLite syncs them when it gets to it, so that steps do not wait for the disk.
+    Other transactions survive the end of the process, but SQLite syncs them later, so that steps do not wait for the
+    disk.
     """
     if engine.dialect.name != "sqlite":
         with engine.begin() as connection:
@@ -108,7 +109,7 @@ def _migrate(engine: sa.Engine) -> None:
 
 @contextmanager
 def _explained(url: str) -> Generator[None]:
-    """Turn what goes wrong while a database is opened into one line."""
+    """Turn an error while a database is opened into a message of one line."""
     try:
         yield
     except (OSError, SQLAlchemyError, ImportError) as error:
@@ -141,7 +142,7 @@ def _lock(connection: sa.Connection) -> None:
 
 
 def _make_newest(connection: sa.Connection) -> None:
-    """Make the newest tables in an empty database, as all migrations together would."""
+    """Create the newest tables in an empty database, with the same result as all migrations."""
     metadata.create_all(connection, checkfirst=False)
     version = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), nullable=False))
     version.append_constraint(sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"))
@@ -154,7 +155,7 @@ def _upgrade(connection: sa.Connection) -> None:
     if not tables.has_table("runs") and not tables.has_table("alembic_version"):
         _make_newest(connection)
         return
-    from alembic import command  # takes a third of a second, and is needed only once per database
+    from alembic import command  # importing it takes a third of a second, and it is needed only once per database
     from alembic.config import Config
 
     config = Config()

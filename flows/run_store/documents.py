@@ -13,7 +13,7 @@ from flows.state import chunked
 
 @dataclass(frozen=True)
 class DocumentRecord:
-    """A document of an index as the runs left it."""
+    """The last recorded state of a document of an index."""
 
     name: str
     status: str
@@ -31,7 +31,7 @@ class DocumentRecord:
 
 
 def document_records(outcomes: Iterable[Outcome], run_id: str) -> dict[str, DocumentRecord]:
-    """The last status of each document in these outcomes, in their order; within one step, a failure decides."""
+    """The last status of each document in these outcomes; within one step, a failure takes precedence."""
     found: dict[str, DocumentRecord] = {}
     for outcome in outcomes:
         if outcome.reused:

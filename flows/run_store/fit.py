@@ -1,4 +1,4 @@
-"""Which finished calls of an earlier run fit a plan, so that a resumed run can reuse them."""
+"""Finds which finished calls of an earlier run a resumed run can reuse."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class ChangedPipeline(OrchestrationError):
 
 @dataclass(frozen=True)
 class PlanFit:
-    """The finished calls of an earlier run, by whether a run of a plan can reuse them; ids of steps in their order."""
+    """The finished calls that a run of a plan can reuse, and the ids of the steps whose calls it cannot reuse."""
 
     reusable: tuple[CallSummary, ...]
     changed: tuple[str, ...]
@@ -24,13 +24,13 @@ class PlanFit:
     gone: tuple[str, ...]
     """Steps that no longer exist."""
     after: tuple[str, ...]
-    """Unchanged steps that come after a change."""
+    """Unchanged steps after a changed one."""
 
     def check(self) -> None:
-        """Make sure that all finished calls can be reused.
+        """Check that all finished calls can be reused.
 
         Raises:
-            ChangedPipeline: the message names the steps whose calls cannot.
+            ChangedPipeline: some cannot; the message names their steps.
         """
         if not (self.changed or self.gone or self.after):
             return

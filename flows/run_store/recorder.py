@@ -1,4 +1,4 @@
-"""Records a run in the store while it runs, from a thread of its own: in order, several events per transaction."""
+"""Records a run in the store while it runs, in a separate thread: in order, several events per transaction."""
 
 import asyncio
 import contextvars
@@ -35,17 +35,17 @@ from flows.run_store.stored_calls import StoredCall, pack
 
 logger = logging.getLogger(__name__)
 SECRET_LEFT_OUT = "# A secret was left out of this pipeline."
-"""The first line of a recorded pipeline that lacks something, and so cannot be run."""
+"""The first line of a recorded pipeline that cannot be run, because YAML cannot hold some of its values."""
 MAX_DELAY_S = 1.0
-"""The longest time until a running step is recorded."""
+"""The longest time in seconds until a running step is recorded."""
 RUNNING_DELAY_S = 0.02
-"""How long a step has run before it is recorded as running; one that ends sooner needs no row."""
+"""The seconds after which a running step is recorded; a step that ends sooner needs no such row."""
 GATHER_S = 0.001
 """How long a finished call waits for others that end at the same time, to share their transaction."""
 OUTCOME_DELAY_S = 0.005
 """How long an outcome waits for the next finished call, to share its transaction."""
 SMALL_ITEMS, SMALL_LETTERS = 100, 10_000
-"""Results up to this size are packed at once; a thread would cost more than packing them."""
+"""Results up to this size are packed on the event loop, since a thread would cost more than the packing."""
 
 
 class RunStoreFailed(OrchestrationError):
@@ -64,7 +64,7 @@ class _Batch:
     gone: list[str] = field(default_factory=list[str])
     """Paths of steps that were recorded as running and have ended."""
     written: "list[asyncio.Future[None]]" = field(default_factory=list["asyncio.Future[None]"])
-    """Futures of those who wait until the batch is written."""
+    """Futures of the callers that wait until the batch is written."""
 
 
 class Recorder(Journal):
@@ -118,7 +118,7 @@ class Recorder(Journal):
             case AttemptFinished():
                 with self._lock:
                     self._batch.tried.append((event.path, event.id, event.attempt))
-                if event.attempt.status != "succeeded":  # else the finished call comes at once
+                if event.attempt.status != "succeeded":  # otherwise the finished call follows immediately
                     self._write_soon(hurry=True)
             case StepFinished():
                 self._running.pop(event.outcome.path, None)
@@ -199,7 +199,7 @@ class Recorder(Journal):
             return None
         try:
             return await asyncio.to_thread(self._store.finished_call, self._chain, key)
-        except Exception as error:  # not signed here, or any error of unpickling
+        except Exception as error:  # the result was not signed here, or unpickling failed
             logger.warning("%s: its kept result cannot be read: %s; the step runs again", key, error)
             return None
 
@@ -227,8 +227,8 @@ class Recorder(Journal):
         return written
 
     def _write_soon(self, *, hurry: bool = False) -> None:
-        """Wake the writer; `hurry` if somebody waits until it has written."""
-        # The writer clears these before it takes what is there, so one that is set need not be set again.
+        """Wake the writer; `hurry`: a caller waits for the write."""
+        # The writer clears the events before it takes the changes, so an event that is set need not be set again.
         if hurry and not self._hurry.is_set():
             self._hurry.set()
         if not self._wake.is_set():
@@ -277,7 +277,7 @@ class Recorder(Journal):
                 return
 
     def _take_batch(self) -> _Batch:
-        """The changes that are written now; steps that have only just begun stay for later."""
+        """Take the changes that are written now; steps that have just begun are left for later."""
         with self._lock:
             batch, self._batch = self._batch, _Batch()
             kept = {stored.call.step_id for stored in batch.keep.values() if stored is not None}
@@ -295,7 +295,7 @@ class Recorder(Journal):
 
 
 def _wake_all(futures: "Sequence[asyncio.Future[None]]") -> None:
-    """Finish futures that wait for the same thing, with one message to each of their loops."""
+    """Finish futures that wait for the same write, with one message per event loop."""
 
     def finish(those: "list[asyncio.Future[None]]") -> None:
         for each in those:
@@ -319,7 +319,7 @@ def _packed(key: str, kept: FinishedCall) -> StoredCall | None:
 
 
 def _is_small(result: CallResult) -> bool:
-    """Whether a result is certainly packed in no time: a few numbers and short texts."""
+    """Whether a result is certainly fast to pack: a few numbers and short texts."""
     left, pending = SMALL_ITEMS, [result.value, *(change.value for change in result.delta)]
     while pending and left > 0:
         value, left = pending.pop(), left - 1

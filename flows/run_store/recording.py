@@ -1,4 +1,4 @@
-"""Record a run while it goes on; a flow run of Prefect that is retried continues from its earlier record."""
+"""Records a run while it runs; a retried Prefect flow run continues from its earlier record."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,10 +17,10 @@ def record_run(
     file: str | None = None,
     flow_run_id: str | None = None,
 ) -> Prepared:
-    """The same run, recorded in a store, or in that of a URL.
+    """The same run with recording, in an open store or the store of a URL.
 
-    `parameters` are those to show, without secrets; `file` is that of the pipeline. If the flow run was
-    recorded before, the calls that had succeeded are taken over.
+    `parameters` are stored as they are, so pass them without secrets; `file` is the pipeline's file. If the flow run
+    was recorded before, its successful calls are reused.
     """
     opened = RunStore(store) if isinstance(store, str) else store
     pipeline = prepared.plan.pipeline

@@ -54,15 +54,15 @@ class RunRecord:
         return max(0.0, (self.heartbeat or self.started) - self.started)
 
     def seen(self, now: float) -> "RunRecord":
-        """The record as it is shown: a run whose process is gone has crashed, also if nobody has written that down."""
+        """The record for display: a run whose process is gone shows as crashed, even if that is not recorded yet."""
         return replace(self, status="crashed") if self.status == "running" and not self.is_alive(now) else self
 
     def is_alive(self, now: float) -> bool:
-        """Whether the run has not ended and its process still exists, as far as can be told from here."""
+        """Whether the run has not ended and its process still exists, as far as this machine can find out."""
         return self.status == "running" and not self.has_lost_its_process(now)
 
     def has_lost_its_process(self, now: float) -> bool:
-        """Whether the process of the run is gone, as far as can be told from here; the run may have ended before."""
+        """Whether the process of the run is gone, as far as this machine can find out; the run may have ended."""
         if self.host == socket.gethostname() and self.process is not None:
             return not _is_running(self.process, self.process_started)
         return self.heartbeat is None or now - self.heartbeat >= SILENT_S
@@ -86,7 +86,7 @@ class RunningBranch:
 
 @dataclass(frozen=True)
 class ProcessIdentity:
-    """The identity of this process, by which others can tell whether it still exists."""
+    """The identity of a process, so that other processes can check whether it still exists."""
 
     host: str = field(default_factory=socket.gethostname)
     process: int = field(default_factory=os.getpid)
@@ -98,7 +98,7 @@ def _is_running(process: int, started: float | None) -> bool:
         found = psutil.Process(process)
         if found.status() == psutil.STATUS_ZOMBIE:
             return False
-        # The number of a process is reused later, but not with the same start time.
+        # A pid may be reused later, but not with the same start time.
         return started is None or abs(found.create_time() - started) < 1.0
     except psutil.NoSuchProcess:
         return False

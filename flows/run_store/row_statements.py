@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 
 def as_json(value: Any) -> str:
-    """As JSON; of a value that JSON has no form for, its text."""
+    """The value as JSON; values without a JSON form become their text."""
     return "{}" if value == {} else json.dumps(value, default=str)
 
 
@@ -21,7 +21,7 @@ class RowStatement:
         self._compiled: tuple[sa.Dialect, str, tuple[str, ...] | None] | None = None
 
     def execute(self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Execute it for rows that all have the same keys; what belongs into a JSON column becomes text here."""
+        """Execute it for rows with the same keys; values for JSON columns are serialised here."""
         if not rows:
             return
         if self._compiled is None or self._compiled[0] is not connection.dialect:

@@ -29,7 +29,7 @@ from flows.run_store.tables import rates
 logger = logging.getLogger(__name__)
 SLACK_S = 1.0
 UNSETTLED_WINDOWS = 10
-"""For how many windows the expected tokens of a call count if the call never reports how many it used."""
+"""For how many windows the expected tokens of a call count if the call never reports its actual tokens."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class DatabaseRates:
         loop = asyncio.get_running_loop()
         names = tuple(sorted(request.name for request in requests))
         slack_s = self._slack_s
-        # Only the first of the waiting calls asks, since the others would ask in vain.
+        # Only the first waiting call asks the database, since the others would be refused anyway.
         async with self._queues.setdefault(loop, {}).setdefault(names, asyncio.Lock()):
             while True:
                 asked = loop.time()
@@ -98,7 +98,7 @@ class DatabaseRates:
         requests = sorted(requests, key=lambda request: request.rate)
         self._insert_rates([request.rate for request in requests])
         with self._engine.begin() as connection:
-            # Writing first, and always in the same order, is a lock in every database.
+            # Write to the rates first, always in the same order; in every database this locks them.
             for request in requests:
                 connection.execute(rates.update().where(rates.c.name == request.rate).values(grants=rates.c.grants + 1))
             moment = self._clock(connection)
@@ -115,7 +115,7 @@ class DatabaseRates:
             return granted
 
     def _wait(self, connection: sa.Connection, request: _RateRequest, moment: float) -> float:
-        """Seconds until so many slots have expired that the request can be granted."""
+        """Seconds until enough slots have expired to grant the request."""
         rows = connection.execute(
             sa.select(slots.c.amount, slots.c.until).where(slots.c.rate == request.rate).order_by(slots.c.until)
         ).all()

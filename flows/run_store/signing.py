@@ -1,7 +1,7 @@
-"""Kept results are signed: they are pickles, and whoever can have a pickle read can run code.
+"""Signs kept results, because they are pickles: unpickling data of an attacker would run the attacker's code.
 
-The key is the installation's: a file that only its owner may read, or a secret that several machines share. A signature
-belongs to one result at one place, so that no result can be passed off as another.
+The key belongs to the installation: a file that only its owner may read, or a secret that several machines share. A
+signature covers the result and its place, so a signed result cannot stand in for another one.
 """
 
 import hashlib
@@ -17,9 +17,9 @@ from flows.storage import private_folder, sync_folder
 
 KEY_FILE = "run-store.key"
 LEAST_LETTERS = 16
-"""Shorter secrets could be guessed."""
+"""The least length of a secret; shorter ones could be guessed."""
 _SIGNED = b"\x01"
-"""Neither a pickle nor a zlib stream begins like this."""
+"""The first bytes of a signed result; neither a pickle nor a zlib stream begins with them."""
 _LENGTH = hashlib.sha256().digest_size
 
 
@@ -40,7 +40,7 @@ class SigningKey:
 
     @classmethod
     def of_store(cls, url: str) -> "SigningKey":
-        """The key in a file beside the store, if that is a file; for one on a server, the file is in `.braid` here."""
+        """The key in a file beside the store; for a store on a server, in the folder `.braid` here."""
         parsed = make_url(url)
         if parsed.get_backend_name() != "sqlite":
             return cls(file=Path(".braid") / KEY_FILE)
@@ -52,7 +52,7 @@ class SigningKey:
         return _SIGNED + self._signature(content, place) + content
 
     def checked(self, signed: bytes, *place: str) -> bytes:
-        """The content that was signed for the same place.
+        """The content, if it was signed for this place.
 
         Raises:
             UnsignedResult: it was not signed, or not with this key, or for another place.
@@ -78,7 +78,7 @@ class SigningKey:
 
 
 def _read_or_make(file: Path) -> bytes:
-    """The key in a file; several processes that make it at once agree on one."""
+    """The key in a file, created if missing; processes that create it at the same time get the same key."""
     try:
         if not file.exists():
             _make(file)
@@ -106,7 +106,7 @@ def _make(file: Path) -> None:
             os.link(new, file)
         except FileExistsError:
             pass
-        except OSError:  # no hard links here
+        except OSError:  # the file system has no hard links
             os.replace(new, file)
         sync_folder(file.parent)
     finally:

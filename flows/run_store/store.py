@@ -26,11 +26,11 @@ from flows.run_store.stored_calls import CallSummary, StoredCall, unpack
 from flows.run_store.tables import attempts, batch_sizes, finished_calls, outcomes, outputs, running_branches, runs
 
 _STATISTICS_RUNS, _STATISTICS_ROWS = 20, 20_000
-"""The most runs, and the most rows of their steps, that statistics are computed from."""
+"""The most runs, and the most rows of steps, from which statistics are computed."""
 
 
 class _Statements:
-    """Those of `RunStore.write`."""
+    """The statements of `RunStore.write`."""
 
     def __init__(self) -> None:
         of_run: sa.BindParameter[str] = sa.bindparam("of_run")
@@ -71,7 +71,7 @@ class RunStore:
         self.key = key or SigningKey.of_store(url)
         self._engine = open_database(url)
         self._statements = _Statements()
-        # A store that nobody closes, or that cannot be migrated, lets go of its connections when it is collected.
+        # A store that was not closed, or could not be migrated, closes its connections when it is garbage-collected.
         weakref.finalize(self, self._engine.dispose)
         migrate(self._engine)
 
@@ -153,7 +153,7 @@ class RunStore:
             return connection.execute(update.values(status="crashed")).rowcount > 0
 
     def stop(self, run_id: str, status: Literal["cancelled", "crashed"], seconds: float | None = None) -> None:
-        """Record that a run ended without a result: somebody stopped it, or its process is gone."""
+        """Record that a run ended without a result, because it was stopped or its process is gone."""
         self._update(run_id, status=status, **({} if seconds is None else {"seconds": seconds}))
 
     def forget(self, *, older_than: float) -> int:
@@ -195,7 +195,7 @@ class RunStore:
         return self._records(query)
 
     def beginning_with(self, run_id: str, *, limit: int = 10) -> list[RunRecord]:
-        """The runs whose ids begin so, the newest first; only the one that has exactly this id, if there is one."""
+        """The runs whose ids begin with `run_id`, newest first; an exact match is returned alone."""
         query = sa.select(runs).where(runs.c.run_id.startswith(run_id, autoescape=True))
         found = self._records(query.order_by(runs.c.started.desc(), runs.c.run_id.desc()).limit(limit))
         exact = self._records(sa.select(runs).where(runs.c.run_id == run_id))
@@ -257,7 +257,7 @@ class RunStore:
     def step_statistics(self, pipeline: str) -> list[dict[str, Any]]:
         """`run_id`, `path`, `seconds`, `cost` of steps that succeeded in the last finished runs of a pipeline.
 
-        `batch_size` is there if the innermost loop around a step chose the size of its batches.
+        Rows also have `batch_size` if the innermost loop around the step chose its batch size.
         """
         chosen = (
             sa.select(runs.c.run_id, runs.c.chain)
@@ -300,7 +300,7 @@ class RunStore:
             return add_up(connection.execute(query).scalars())
 
     def spent_before(self, record: RunRecord) -> dict[str, float]:
-        """The amounts of the budget that a run and those that it resumed have used, their `seconds` included."""
+        """The budget that a run and the runs that it resumed have used, by unit, including `seconds`."""
         earlier = self.chain(record.chain)
         return add_up([*map(self.spent, earlier), *({SECONDS: run.lasted} for run in earlier)])
 
@@ -351,7 +351,7 @@ class RunStore:
         limit: int | None = None,
         offset: int = 0,
     ) -> list[DocumentRecord]:
-        """The documents of an index as the runs left them, by name."""
+        """The last recorded states of the documents of an index, by name."""
         with self._engine.connect() as connection:
             return documents.read(connection, index, names=names, status=status, limit=limit, offset=offset)
 

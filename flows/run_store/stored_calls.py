@@ -1,4 +1,4 @@
-"""Finished calls as the run store keeps them: their results as compressed pickles."""
+"""The stored form of finished calls: their results as compressed pickles."""
 
 import logging
 import pickle
@@ -45,7 +45,7 @@ def pack(call: FinishedCall) -> StoredCall:
 
 
 def _pickled(call: FinishedCall) -> bytes:
-    """The pickle of a call; classes of the main module, which another process does not have, are in it by value."""
+    """The pickle of a call, with classes of the main module by value, because other processes do not have them."""
     try:
         content = pickle.dumps(call, protocol=5)
         if b"__main__" not in content:

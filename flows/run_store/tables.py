@@ -1,4 +1,4 @@
-"""The tables of the run store; `migrations/` leads every older database to these.
+"""The tables of the run store; `migrations/` upgrades older databases to them.
 
 Some tables and columns have other names in the database than in Python (`key`). So a renaming here needs no migration.
 """
@@ -90,7 +90,7 @@ documents = sa.Table(
     sa.Column("updated", sa.Float(), nullable=False),
     sa.Index("ix_documents_status", "index", "status", "name"),
 )
-# The result of each run, as it is shown: plain data within limits.
+# The outputs of each run for display: plain data within limits.
 outputs = sa.Table(
     "outputs",
     metadata,

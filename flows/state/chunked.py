@@ -1,4 +1,4 @@
-"""Long sequences in pieces: for statements, requests and transactions that take only so many items at once."""
+"""Splits long sequences for statements, requests and transactions with a limited number of items."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -8,7 +8,7 @@ Item = TypeVar("Item")
 
 
 def chunked(items: Iterable[Item], size: int = 500) -> Iterator[list[Item]]:
-    """The items in their order, in lists of `size` (the last may be shorter); they are taken as they are asked for.
+    """Yield the items in lists of `size` (the last may be shorter), reading `items` lazily.
 
     The default is short enough for the `IN (…)` of an SQL statement. `itertools.batched` needs Python 3.12.
     """

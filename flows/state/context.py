@@ -1,8 +1,7 @@
 """The context of a run: the fields that its steps read and write, isolated for each branch.
 
-A branch gets `context.fork()`, which copies nothing. A value is copied when the branch first reads it, and only if it
-is mutable. Any change that the branch then makes to its copy, at any depth, is in its `delta()` and nowhere else until
-that delta is applied.
+A branch gets `context.fork()`, which copies nothing. A mutable value is copied when the branch first reads it. Changes
+to the copy, at any depth, appear only in the branch's `delta()` until that delta is applied.
 """
 
 import dataclasses
@@ -26,7 +25,9 @@ SECTIONS = ("data", "tags", "documents", "processed", "log")
 
 @dataclass(frozen=True)
 class EffectFingerprint:
-    """The fingerprint of an outside effect: of everything that it depends on; and the handlers and steps in that."""
+    """The fingerprint of an outside effect, which covers everything that it depends on, and the handlers and steps in
+    it.
+    """
 
     fingerprint: str = ""
     steps: frozenset[str] = frozenset()
@@ -69,7 +70,7 @@ _GONE = Owned(MISSING, IMMUTABLE)
 class Context:
     """Read-only identity and mutable state (`data`, `tags`, `documents`, `log`, processed marks) of one branch.
 
-    A parent must not be written while its forks are in use; the engine makes sure of that.
+    A parent must not be written while its forks are in use; the engine ensures this.
     """
 
     def __init__(
@@ -136,7 +137,9 @@ class Context:
         return tuple(self._get(("log", "entries"), ()))
 
     def log(self, writer: str, message: str, level: str = "info") -> None:
-        """Write a line into the log of the run, at once, and into `log_entries`, in the declared order of branches."""
+        """Write a line into the run's log immediately, and into `log_entries`, which are in the declared order of
+        branches.
+        """
         number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
         logging.getLogger(f"handlers.{writer}").log(number, "%s", message)
         entries = self._get(("log", "entries"), [])
@@ -157,7 +160,7 @@ class Context:
         return {item: failures[0] for item, failures in _Section(self, "aside").items()}
 
     def set_aside(self, failures: Iterable[tuple[str, Any]]) -> None:
-        """Note items with their failures for the steps that come after."""
+        """Record set-aside items with their failures for later steps."""
         self.apply(tuple(Change("append", ("aside", item), [failure]) for item, failure in failures))
 
     def fork(self, *, reads: frozenset[str] | None = None, writes: frozenset[str] | None = None) -> "Context":
@@ -170,7 +173,7 @@ class Context:
         return branch
 
     def twin(self) -> "Context":
-        """Another view of the same parent, with the changes of this one."""
+        """Another view of the same parent with the same changes as this one."""
         self._take_ownership()
         assert self._parent is not None, "only a view has a twin"
         twin = self._parent.fork(reads=self._reads, writes=self._writes)
@@ -203,12 +206,12 @@ class Context:
         self._cells.update((field, one.result()) for field, one in rewritten.items())
 
     def field_value(self, section: str, key: Any) -> Any:
-        """The present value of a field, or `MISSING`; the caller must not change it."""
+        """The current value of a field, or `MISSING`; the caller must not change it."""
         field = (section, key)
         return self._touched[field] if field in self._touched else self._cell(field).value
 
     def owned_field(self, name: str) -> Owned | None:
-        """The present value of a data field, as it is held; None if there is none."""
+        """The current value of a data field without a copy; None if there is none."""
         self._take_ownership()
         cell = self._cell(("data", name))
         return None if cell.value is MISSING else cell
@@ -223,7 +226,7 @@ class Context:
         return fingerprint({section: dict(_Section(self, section)) for section in SECTIONS})
 
     def _take_ownership(self) -> None:
-        """Copy the values that handlers wrote or may have changed, so that nobody else can change them."""
+        """Copy the values that handlers wrote or may have changed, so that no handler can change them later."""
         if not self._touched:
             return
         for field, value in self._touched.items():
@@ -324,7 +327,7 @@ class _Section(MutableMapping[Any, Any]):
 
 
 class _Present(Mapping[str, Any]):
-    """The data fields of a context as they are held."""
+    """The data fields of a context, read-only and without copies."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

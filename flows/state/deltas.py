@@ -15,7 +15,7 @@ Path: TypeAlias = tuple[Any, ...]
 
 
 class _Missing:
-    """The absence of a value; one object, also after pickling."""
+    """The absence of a value; a singleton, even after unpickling."""
 
     def __reduce__(self) -> str:
         return "MISSING"
@@ -36,7 +36,7 @@ class Change:
     value: Any = None
     before: Any = MISSING
     owned: Mutability | None = dataclasses.field(default=None, compare=False, repr=False)
-    """How much of the value could be changed, if it is owned; None for a value that somebody else may have."""
+    """How much of an owned value could be changed; None if the value is not owned."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Without `owned`: unpickling makes new values, and arrays among them are writable.
@@ -44,7 +44,7 @@ class Change:
 
     @property
     def field(self) -> str:
-        """The path as people write it: `stats.pages`, or `documents.report.pdf` outside the section `data`."""
+        """The path for display: `stats.pages`, or `documents.report.pdf` outside the section `data`."""
         parts = self.path[1:] if self.path[0] == "data" else self.path
         return ".".join(str(part) for part in parts)
 
@@ -94,7 +94,7 @@ def _starts_with(items: list[Any], head: list[Any]) -> bool:
 
 
 class Rewriting:
-    """Changes of one field, applied one after another: owned values stay as they are, changed ones are copied once."""
+    """Applies changes of one field in order; owned values stay unchanged, and a changed value is copied once."""
 
     def __init__(self, owned: Owned) -> None:
         self._value, self._mutability = owned

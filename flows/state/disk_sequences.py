@@ -21,7 +21,7 @@ class DiskSequence(ExternalSequence[Item]):
 
     The items are in a file without a name, which disappears with the last reference, also if the process is killed.
     Pickling includes the items, compressed, so that the pickle remains valid when the file is gone. Safe under threads.
-    Every access makes a new object, so a change to it is not seen by anybody else.
+    Every access makes a new object, so changing it affects no other reader.
     """
 
     def __init__(self, items: "Iterable[Item] | Spool[Item]" = ()) -> None:
@@ -58,7 +58,7 @@ class DiskSequence(ExternalSequence[Item]):
             yield pickle.loads(content)
 
     def _packed_items(self, start: int = 0, page: int = _PAGE_ITEMS) -> Iterator[bytes]:
-        # Page by page, so that nobody holds the lock while an item is used.
+        # Page by page, so that the lock is free while the caller uses an item.
         while start < self._length:
             rows = self._rows.ask("SELECT item FROM items WHERE rowid > ? ORDER BY rowid LIMIT ?", (start, page))
             yield from (cast("bytes", content) for (content,) in rows)
@@ -177,12 +177,12 @@ class TemporaryRows:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._connection = sqlite3.connect("", check_same_thread=False, isolation_level=None)
-        # Nothing here outlives a crash, so nothing has to survive one.
+        # The data need not survive a crash, so syncing is off.
         for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{_CACHE_KIB}", "temp_store = FILE"):
             self._connection.execute(f"PRAGMA {pragma}")
 
     def ask(self, statement: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
-        """Run a statement and return all rows at once, so limit how many there are."""
+        """Run a statement and return all rows in memory, so limit their number."""
         with self._lock:
             return self._connection.execute(statement, values).fetchall()
 

@@ -1,4 +1,4 @@
-"""Whether two owned values are the same data, and the fingerprint by which other processes know a value again."""
+"""Compares owned values, and computes fingerprints that are equal in all processes."""
 
 import dataclasses
 import enum
@@ -117,7 +117,7 @@ def _feed_value(value: Any, update: Callable[[bytes], None], depth: int) -> None
     elif isinstance(value, ATOMS):
         _feed_content(update, kind.__qualname__, str(cast("object", value)).encode())
     else:
-        own(value)  # raises with the reason
+        own(value)  # raises the error with the reason
 
 
 def _sorted_keys(pairs: Mapping[Any, Any]) -> list[Any]:

@@ -1,6 +1,6 @@
 """Merge branches into one context: three-way against the fork, in declared order; conflicts are refused.
 
-The merge never depends on the order in which branches finished. That is why two runs agree.
+The merge never depends on the order in which branches finished, so two runs give the same result.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from flows.state.deltas import MISSING, Change, Delta, Field, Reducer, compatibl
 from flows.state.values import own
 
 DEFAULT_REDUCERS: Mapping[str, str] = MappingProxyType({"results": "union_by(id)"})
-"""By field. A field outside the section `data` has its section before its name, as `tags.topic`."""
+"""Reducers by field. The key of a field outside the section `data` begins with the section: `tags.topic`."""
 _LOG = "log.entries"
 
 
@@ -26,9 +26,9 @@ def merge_deltas(
 ) -> None:
     """Apply the deltas of `branches` (name, delta; in declared order) to the context that they were forked from.
 
-    `reducers` has, by field, the reducer that combines the writes of several branches. Without one, the lines of
-    the log are joined, and so are the lists that branches gave one tag, without repetitions. `ordered(i, j)` is true if
-    branch j saw the changes of branch i; the changes of such a pair cannot conflict.
+    `reducers` has the reducer of each field that several branches write. Without one, only the log (lines are joined)
+    and tags with lists (joined without repetitions) can be combined. `ordered(i, j)` is true if branch j saw the
+    changes of branch i; the changes of such a pair cannot conflict.
 
     Raises:
         MergeConflict: two branches changed one value differently, and no reducer is declared for the field.
@@ -50,7 +50,7 @@ def merge_deltas(
 
 
 def reducer_key(field: Field) -> str:
-    """The key of a field in `reducers`: its name, outside the section `data` with its section before it."""
+    """The key of a field in `reducers`: its name; outside the section `data`, the section, a dot and the name."""
     section, name = field
     return str(name) if section == "data" else f"{section}.{name}"
 
@@ -101,7 +101,7 @@ def _reduce(parent: Context, field: Field, name: str, changes: list[tuple[str, C
         combined = combine(base, changes)
     except OrchestrationError:
         raise
-    except Exception as error:  # a reducer may be anybody's, and the values of any type
+    except Exception as error:  # a user's reducer may raise any error
         written = ", ".join(f"{branch} wrote {change}" for branch, change in changes)
         raise OrchestrationError(
             f"the reducer {name!r} cannot combine {reducer_key(field)!r}: {type(error).__name__}: {message_of(error)} "
@@ -131,7 +131,7 @@ def reducer(name: str) -> Callable[[Callable[[Any, Sequence[Any]], Any]], Callab
 
     def register(function: Callable[[Any, Sequence[Any]], Any]) -> Callable[[Any, Sequence[Any]], Any]:
         def combine(base: Any, changes: Sequence[tuple[str, Change]]) -> Any:
-            # Copies: the values belong to contexts and deltas, and a reducer may be anybody's.
+            # Pass copies, because contexts and deltas hold the values, and a reducer may change its arguments.
             written = [own(_written_value(base, change)).value for _, change in changes]
             return function(None if base is MISSING else own(base).value, written)
 

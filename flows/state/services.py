@@ -1,4 +1,4 @@
-"""Services: live objects that a run shares (stores, models, storage), made on first use and never part of the state."""
+"""Services: live objects that the steps of a run share (stores, models, storage), made on first use."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from flows.errors import UnknownName
 
 
 class UnknownService(UnknownName):
-    """A handler asks for a service that the run was not given."""
+    """A handler asks for a service that the run does not have."""
 
     def __str__(self) -> str:
         return f"{super().__str__()}; give it to the run: run(…, services={{{self.name!r}: …}})"
@@ -18,9 +18,9 @@ class UnknownService(UnknownName):
 class Services:
     """Named factories; each is called once per process, when a handler first asks for its service.
 
-    Factories should be module-level callables (or partials of them) with plain arguments. Then the services can be
-    used in another process, where they are made anew. `objects` are services that exist already: handlers receive them
-    as they are, and whoever made them closes them.
+    Factories should be module-level callables (or partials of them) with plain arguments. Then other processes can use
+    the services, and create their own instances. `objects` are existing services: handlers receive them unchanged, and
+    their creator closes them.
     """
 
     def __init__(
@@ -59,20 +59,22 @@ class Services:
         return frozenset(self._objects)
 
     def with_factories(self, factories: Mapping[str, Callable[[], Any]]) -> "Services":
-        """These services and more; services that were made already are made anew."""
+        """These services and more; services that were already created are created again."""
         return Services({**self._factories, **factories}, objects=self._objects)
 
     def with_objects(self, objects: Mapping[str, Any]) -> "Services":
-        """The same services, and these objects, which stay open; nothing made so far is carried over."""
+        """The same services plus `objects`, which stay open; services created so far are not carried over."""
         return Services(self._factories, objects={**self._objects, **objects})
 
     def sharing(self, objects: Mapping[str, Any]) -> "Services":
-        """These objects over the same services, which stay shared: what either makes, both use. Leave it open."""
+        """A view of these services with `objects` added. Both share the services that either creates, so do not close
+        the view.
+        """
         names = [*self._factories, *self._objects]
         return Services({name: partial(self.__getitem__, name) for name in names}, objects=objects)
 
     def replacing(self, objects: Mapping[str, Any]) -> "Services":
-        """These services with objects in place of some. Closing it closes these services, whose objects they are."""
+        """These services with some replaced by `objects`. Closing the result closes these services too."""
         found = self.sharing(objects)
         found._below = self
         return found

@@ -1,10 +1,10 @@
-"""The values that a context may hold, and how a context makes them its own.
+"""The values that a context may hold, and how a context takes ownership of them.
 
 A context holds data: numbers, texts, bytes, times, paths, enums, lists, tuples, mappings, sets, dataclasses, pydantic
-models and numpy arrays, nested in any way. Live objects (connections, models, files) belong into services.
+models and numpy arrays, nested in any way. Live objects (connections, models, files) belong in services.
 
-No handler has a reference to an owned value. Nobody ever changes it, so contexts, deltas and journals share
-it; a handler gets a copy of whatever it could change.
+No handler has a reference to an owned value, so it never changes, and contexts, deltas and journals can share it. A
+handler receives a copy if the value is mutable.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ class ExternalSequence(Sequence[Item]):
 
 
 Mutability: TypeAlias = int
-"""How much of a value its holder could change: nothing, the container alone, or its contents as well."""
+"""How much of a value is mutable: nothing, the container alone, or its contents as well."""
 IMMUTABLE: Mutability = 0
 SHALLOW: Mutability = 1
 DEEP: Mutability = 2
@@ -53,7 +53,7 @@ class Owned(NamedTuple):
 
 
 def own(value: Any, *, where: str = "value") -> Owned:
-    """A copy of `value` that nobody else can change.
+    """A copy of `value` that no other code can change.
 
     Mutable containers are copied at every depth, immutable values are shared, arrays become read-only for good. `where`
     names the value in an error.
@@ -68,7 +68,7 @@ def own(value: Any, *, where: str = "value") -> Owned:
 
 
 def hand_out(value: Any) -> Any:
-    """A value for somebody who may change it: a copy, if it is data that others may hold."""
+    """A value that the caller may change: a copy if it is data."""
     try:
         return own(value).value
     except UnsupportedValue:
@@ -76,7 +76,7 @@ def hand_out(value: Any) -> Any:
 
 
 class _NotData(Exception):
-    """Something inside a value cannot be held; the path to it grows while the error goes outwards."""
+    """A context cannot hold something inside a value; the path to it grows while the error propagates."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -89,7 +89,7 @@ class _NotData(Exception):
 
 _Owner: TypeAlias = Callable[[Any, int], Owned]
 EXACT_ATOMS = frozenset({type(None), bool, int, float, str, bytes})
-"""Types whose values are immutable; subclasses need not be."""
+"""Types whose values are immutable; values of subclasses may be mutable."""
 ATOMS = (
     *EXACT_ATOMS,
     complex,
@@ -163,7 +163,7 @@ def _own_list(value: list[Any], depth: int) -> Owned:
 
 
 def _own_items(mine: list[Any], depth: int) -> Mutability:
-    """Own the items of a list in place; how much of the list could be changed then."""
+    """Take ownership of the items of a list in place; return how much of the list is mutable."""
     mutability = SHALLOW
     for position, item in enumerate(mine):
         if type(item) not in EXACT_ATOMS:
@@ -313,7 +313,7 @@ def _type_name(value: object) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
-# Whoever holds an array has imported numpy; those who hold none need not wait for it.
+# If a value is an array, numpy has been imported already; otherwise we avoid importing it.
 
 
 def is_array(value: Any) -> "TypeGuard[np.ndarray[Any, Any]]":

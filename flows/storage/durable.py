@@ -1,4 +1,4 @@
-"""Files that are there after a power cut once they are reported as written, whole and under their names."""
+"""Writes files so that they survive a power cut, complete and under their names, once the function has returned."""
 
 import os
 import secrets
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Replace a file, so that only its owner may read it; a power cut leaves the old content or the new one."""
+    """Replace a file atomically (a power cut leaves the old or the new content); only its owner may read it."""
     new = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,4 +1,4 @@
-"""Storage that fsspec reaches and Braid has no module for: sftp, ftp, gs, abfs, smb, webdav, github, web folders …"""
+"""Other storage, reached through fsspec: sftp, ftp, gs, abfs, smb, webdav, github, web folders …"""
 
 import datetime as dt
 import errno
@@ -93,7 +93,7 @@ class FilesElsewhere:
             files.rm(path, recursive=recursive)
 
     def open(self, location: Location) -> IO[bytes]:
-        # Whole, since many of these servers cannot seek; documents have a size limit.
+        # Read whole, since many of these servers cannot seek, and documents have a size limit.
         return io.BytesIO(self.read(location, None))
 
     def _open(self, location: Location) -> tuple[Any, str]:

@@ -61,7 +61,7 @@ class LocalFiles:
             with open(temporary, "xb") as stream:
                 stream.write(data)
                 stream.flush()
-                os.fsync(stream.fileno())  # what is noted as written survives a power cut
+                os.fsync(stream.fileno())  # a file reported as written survives a power cut
             if exclusive:
                 _rename_exclusively(temporary, location.path)
             else:
@@ -236,14 +236,14 @@ def _from_memory(uri: str, name: str, info: dict[str, Any]) -> StoredObject:
 
 
 class FlatListing:
-    """Objects by key, as if they were in folders: a hidden folder is one object, which is not looked into."""
+    """Lists objects by key as if they were in folders; a hidden folder counts as one object."""
 
     def __init__(self, accepts: Callable[[str], bool], including: Collection[str]) -> None:
         self._accepts, self._including = accepts, including
         self._last_hidden = ""
 
     def look_at(self, stored: StoredObject) -> "list[StoredObject | PassedOver]":
-        """The object, or why it is passed over; nothing if it is in a hidden folder that was met before."""
+        """The object, or the reason for leaving it out; None if it lies in a hidden folder already reported."""
         if is_included(stored.name, self._including):
             return [stored]
         if not is_hidden(stored.name):
@@ -269,7 +269,7 @@ def not_wanted(stored: StoredObject) -> PassedOver:
 
 
 def is_text(name: str) -> bool:
-    """Whether a name is text, and not bytes that are no UTF-8."""
+    """Whether a name is valid UTF-8."""
     return name.isascii() or not any("\udc80" <= character <= "\udcff" for character in name)
 
 
@@ -284,7 +284,7 @@ def is_hidden(name: str) -> bool:
 
 
 def is_included(name: str, including: Collection[str]) -> bool:
-    """Whether a file is listed because its name is in `including`; it may be hidden, its folders may not."""
+    """Whether a file is listed because its name is in `including`; the file may be hidden, but not its folders."""
     folder, _, own = name.rpartition("/")
     return own in including and not is_hidden(folder)
 

@@ -1,4 +1,4 @@
-"""Canonical URIs: one spelling for one file or object, by which a document is known."""
+"""Canonical URIs: one spelling per file or object, which identifies a document."""
 
 import unicodedata
 from contextlib import suppress
@@ -10,12 +10,12 @@ _SCHEMES = {"file", "memory", "s3", "s3a", *OTHER_SCHEMES}
 
 
 def canonical_uri(uri: str) -> str:
-    """The one spelling of a URI, which names a file but need not open it.
+    """The canonical spelling of a URI; it identifies a file, but may differ from the URI that opens it.
 
     The scheme is lower case (`s3a` is `s3`), a path is absolute, without `.`, `..` and doubled slashes, and the whole
     is in Unicode normal form C: a file whose name was decomposed by another system stays the same document. Case stays
-    as the store has it. Links in a path stay, so that a folder which is reached by a link keeps its documents when the
-    link is set to another folder. A text that is no URI stays as it is.
+    as the store has it. Symbolic links stay, so that documents below a link keep their ids when the link is pointed to
+    another folder. A text that is not a URI is returned unchanged.
     """
     if "://" in uri and not _is_plain(uri) and uri.partition("://")[0].lower() in _SCHEMES:
         with suppress(StorageError):
@@ -24,7 +24,7 @@ def canonical_uri(uri: str) -> str:
 
 
 def _is_plain(uri: str) -> bool:
-    """Whether nothing in a URI can be written otherwise, as in most: parsing takes ten times as long as this."""
+    """Whether a URI is certainly canonical already; true for most, and ten times as fast as parsing."""
     if uri.endswith("/"):
         return False
     return uri.startswith("s3://") or (uri.startswith("file:///") and "//" not in uri[7:] and "/." not in uri)

@@ -1,4 +1,4 @@
-"""URLs of files and objects, taken apart; the entries of listings; and the options for reaching servers."""
+"""Parsed URLs of files and objects, the entries of listings, and the options for reaching servers."""
 
 import os
 import re
@@ -12,12 +12,13 @@ OTHER_SCHEMES = frozenset(
     "abfs abfss adl az box dav davs dropbox ftp ftps gcs gdrive github gs hdfs hf lakefs oci oss r2 root sftp smb ssh "
     "tos webdav webdavs webhdfs files+http files+https".split()
 )
-"""Of the storages that fsspec reaches; each needs its package. `files+https` are folders that a web server lists."""
+"""URL schemes of the storages that fsspec reaches; each needs its package. `files+https`: a web folder.
+"""
 
 
 @dataclass(frozen=True)
 class StorageOptions:
-    """How to reach S3 and others; for an S3 option that is None, what AWS tools use decides (environment, profiles)."""
+    """How to reach S3 and others; an S3 option that is None comes from AWS settings (environment, profiles)."""
 
     s3_endpoint_url: str | None = None
     s3_key: str | None = None
@@ -25,7 +26,7 @@ class StorageOptions:
     s3_region: str | None = None
     s3_anonymous: bool = False
     by_scheme: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]], repr=False)
-    """What fsspec needs for its other storages: {"sftp": {"username": …, "password": …}}."""
+    """Options of fsspec for its other storages: {"sftp": {"username": …, "password": …}}."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,10 @@ PassedOverRule = Literal["pattern", "hidden", "link", "name", "permission", "spe
 
 @dataclass(frozen=True)
 class PassedOver:
-    """An object that a listing came upon and leaves out, and why.
+    """An object that a listing leaves out, and the reason.
 
-    A folder is one object, which is not looked into; its name ends with a slash. A name that is not text is escaped.
+    A folder is one object (its contents are not listed), and its name ends with a slash. A name that is not valid UTF-8
+    is escaped.
     """
 
     uri: str
@@ -54,7 +56,7 @@ class PassedOver:
     rule: PassedOverRule
     reason: str
     error: OSError | None = None
-    """The error of the operating system, if it is one."""
+    """The error of the operating system, if it caused this."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def parse_url(url: str) -> Location:
 
 def _absolute(path: str) -> str:
     found = os.path.abspath(path)
-    return found[1:] if found.startswith("//") else found  # POSIX leaves two leading slashes alone
+    return found[1:] if found.startswith("//") else found  # POSIX keeps two leading slashes
 
 
 def _parse_s3(path: str, is_folder: bool) -> Location:
@@ -126,7 +128,7 @@ def _parse_s3(path: str, is_folder: bool) -> Location:
 
 def _parse_other(scheme: str, path: str, is_folder: bool) -> Location:
     user = path.partition("/")[0].rpartition("@")[0]
-    if ":" in user and scheme != "github":  # what stands behind the colon is a secret
+    if ":" in user and scheme != "github":  # the text after the colon is a secret
         raise StorageError(f"{scheme}://…@…: put passwords into the options of the source, not into the URL")
     if not path:
         raise StorageError(f"{scheme}://: names no place")
@@ -137,7 +139,7 @@ def parse_file(uri: str) -> Location:
     """The location of one file or object.
 
     Raises:
-        StorageError: the URI names a folder, or nothing that can be stored.
+        StorageError: the URI names a folder, or is not a valid location.
     """
     location = parse_url(uri)
     if location.is_root or location.is_folder:

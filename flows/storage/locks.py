@@ -1,4 +1,4 @@
-"""Locks between the processes of one machine, waited for on an event loop that goes on meanwhile."""
+"""Locks between the processes of one machine; waiting for one does not block the event loop."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -12,7 +12,7 @@ _EVERY_S = 0.5
 
 @asynccontextmanager
 async def file_locked(path: Path, *, on_wait: Callable[[], None] = lambda: None) -> AsyncGenerator[None]:
-    """Hold the lock of a file; `on_wait` is called once if somebody else has it. It ends with its process."""
+    """Hold the lock of a file; `on_wait` is called once if another process holds it. The lock ends with its process."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, timeout=0)
     try:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def private_folder(folder: Path) -> Path:
-    """The folder, made if it is missing together with those above it, so that only its owner may enter.
+    """The folder, created with its parents if it is missing, so that only its owner may enter it.
 
-    One that is there stays as it is: a team may share it on purpose.
+    An existing folder keeps its permissions, because a team may share it on purpose.
     """
     missing = [folder, *folder.parents]
     for each in reversed([each for each in missing if not each.exists()]):
@@ -17,7 +17,7 @@ def private_folder(folder: Path) -> Path:
 
 
 def private_file(path: Path) -> Path:
-    """The file, made empty if it is missing, so that only its owner may read it."""
+    """The file, created empty if it is missing, so that only its owner may read it."""
     private_folder(path.parent)
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
@@ -25,5 +25,5 @@ def private_file(path: Path) -> Path:
 
 
 def open_to_others(path: Path) -> bool:
-    """Whether others than the owner may read, enter or change it."""
+    """Whether users other than the owner may read, enter or change it."""
     return os.name == "posix" and path.exists() and bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))

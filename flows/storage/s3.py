@@ -1,4 +1,4 @@
-"""Storage in S3 buckets of AWS or of any server with the same protocol, through s3fs."""
+"""Storage in S3 buckets, of AWS or of another server with the same protocol, through s3fs."""
 
 import io
 import logging
@@ -24,13 +24,13 @@ _UNKNOWN_CONDITION = {"NotImplemented", "501", "InvalidArgument", "InvalidReques
 
 
 class S3Objects:
-    """Objects by bucket and key; nothing is cached, so every call sees the present state."""
+    """Objects by bucket and key; nothing is cached, so every call sees the current state."""
 
     def __init__(self, options: StorageOptions) -> None:
         self._options = options
         self._answered = False
         self._known_exclusive = False
-        # botocore tries a request three times, s3fs a broken answer twice. All other retries are Prefect's.
+        # botocore tries a request three times, and s3fs reads a broken answer twice. Prefect makes all other retries.
         config: dict[str, Any] = {"retries": {"mode": "standard", "total_max_attempts": 3}}
         if options.s3_endpoint_url:
             # Other servers often refuse the checksum trailers that AWS clients send since 2025.

@@ -1,4 +1,4 @@
-"""The errors of S3 as errors of ours, each with its cure: transient, of one object, or of the whole storage."""
+"""Translates errors of S3 into ours, each with its cure: transient, about one object, or about the whole storage."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,7 +33,7 @@ def code_of(error: BaseException) -> str:
 def explain(
     uri: str, error: Exception, options: StorageOptions, *, answered: bool
 ) -> StorageError | TransientError | None:
-    """Our error for one of s3fs, botocore or aiohttp, else None; `answered`: whether the server answered before."""
+    """Our error for an error of s3fs, botocore or aiohttp, else None; `answered`: the server has answered before."""
     where = _uri_with_endpoint(uri, options)
     if code := code_of(error):
         return _explain_code(where, code, error)

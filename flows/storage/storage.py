@@ -1,4 +1,4 @@
-"""Files and objects in folders, in memory and in S3 buckets; all access of Braid to them goes through here.
+"""Files and objects in folders, in memory and in S3 buckets; Braid accesses all of them through this module.
 
 A URL is a plain path, `file://`, `memory://`, `s3://bucket/key`, or one of another storage that fsspec knows. As
 everywhere in fsspec, URLs are raw: the text after the scheme is the path itself, and a `%` in it is a `%`. All URIs
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class Backend(Protocol):
-    """One kind of storage; its methods may raise any error that `explaining` turns into one of ours."""
+    """One kind of storage; its methods may raise any error that `explaining` can translate into ours."""
 
     def explaining(self, uri: str) -> AbstractContextManager[None]: ...
     def scan(
@@ -36,7 +36,7 @@ class Backend(Protocol):
 
 
 class Storage:
-    """Files and objects by URL, usable from any thread; a pickled storage keeps its options and connects anew.
+    """Files and objects by URL, usable from any thread; a pickled storage keeps its options and reconnects.
 
     Every method raises:
         StorageError: with the URI and the cure; `MissingObject` (also a FileNotFoundError) if nothing is there.
@@ -82,11 +82,11 @@ class Storage:
         accepts: Callable[[str], bool] | None = None,
         including: Collection[str] = (),
     ) -> Iterator[StoredObject | PassedOver]:
-        """As `list`, with every object that `list` leaves out or stumbles over in its place, and why.
+        """As `list`, plus every object that `list` leaves out or cannot read, in order, with the reason.
 
-        A hidden folder, and one that may not be listed or whose name is not text, is one object. Files that were
-        deleted since their folder was listed, and the keys by which S3 consoles show empty folders, are none.
-        `accepts` decides about names instead of `pattern`.
+        A folder that is hidden, unreadable or has an invalid name counts as one object. Files deleted since their
+        folder was listed, and the keys that S3 consoles create for empty folders, are not reported. `accepts` decides
+        about names instead of `pattern`.
         """
         accepts = accepts or glob_filter(pattern)
         location = parse_url(url)
@@ -105,7 +105,7 @@ class Storage:
         return data
 
     def write(self, uri: str, data: bytes, *, exclusive: bool = False) -> str:
-        """Write all or nothing, creating folders as needed, and return the canonical URI.
+        """Write the file completely or not at all, create missing folders, and return the canonical URI.
 
         Raises:
             ObjectExists: (also a FileExistsError) with `exclusive`, if the file exists already. Of several exclusive
@@ -118,14 +118,14 @@ class Storage:
         return location.uri
 
     def exists(self, uri: str) -> bool:
-        """Whether there is a file of that URI, or a folder or prefix that is not empty."""
+        """Whether a file with that URI exists, or a folder or prefix that is not empty."""
         location = parse_url(uri)
         backend = self._backend(location)
         with backend.explaining(location.uri):
             return backend.exists(location)
 
     def delete(self, uri: str, *, recursive: bool = False) -> None:
-        """Delete a file, or with `recursive` a folder and everything in it; it is no error if there is nothing."""
+        """Delete a file, or with `recursive` a folder and everything in it; a missing one is not an error."""
         location = parse_url(uri)
         if location.is_root:
             raise StorageError(f"{location.uri}: a whole bucket or disk is never deleted; name a folder in it")
@@ -159,7 +159,8 @@ class Storage:
         return location.child_uri("/".join(_encode_segment(segment) for segment in "/".join(parts).split("/")))
 
     def _backend(self, location: Location) -> Backend:
-        # Keyed by process, since connections do not survive a fork. Of threads that race, `setdefault` lets one win.
+        # Keyed by process, since connections do not survive a fork. If threads race, `setdefault` keeps the first
+        # value.
         key = (os.getpid(), location.scheme)
         found = self._backends.get(key)
         return found if found is not None else self._backends.setdefault(key, _connect(location.scheme, self.options))

@@ -1,4 +1,4 @@
-"""Tests pipelines under thousands of schedules in seconds: chosen interleavings, injected faults, no real sleeping."""
+"""Tests pipelines under thousands of schedules in seconds: chosen interleavings, injected faults, virtual time."""
 
 from flows.testkit.clock import EndlessWait, VirtualLoop, run_virtually
 from flows.testkit.exploration import Exploration, ScheduleFailure, explore, replay_schedule

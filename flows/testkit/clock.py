@@ -11,13 +11,13 @@ Result = TypeVar("Result")
 MAX_TURNS = 1_000_000
 """After this many turns of the loop, a run counts as endless."""
 _MAX_ROUNDS = 50
-"""How many times the tasks that are left on a loop are cancelled."""
+"""How many times the remaining tasks of a loop are cancelled."""
 THREAD_PATIENCE_S = 5.0
 """How many real seconds the loop waits for a thread while nothing else can happen."""
 
 
 class EndlessWait(Exception):
-    """The loop would wait for ever: nothing is ready, no timer is set and no thread is at work."""
+    """The loop would wait forever: no task is ready, no timer is set and no thread is running."""
 
 
 class _VirtualTimeSelector(selectors.BaseSelector):
@@ -35,7 +35,7 @@ class _VirtualTimeSelector(selectors.BaseSelector):
         if self.turns > self.max_turns:
             raise EndlessWait(f"the run did not end within {self.max_turns:,} turns of the event loop")
         if timeout is not None and timeout <= 0 and not self.threads and self.turns % 64:
-            return []  # something is ready; events from outside can wait a few turns
+            return []  # a task is ready; events from outside can wait a few turns
         events = self._real.select(0)
         if events or (timeout is not None and timeout <= 0):
             return events

@@ -1,4 +1,4 @@
-"""The end of a step and its writes, for the reference in `values.py`."""
+"""How a step ended and what it wrote, for the reference computation in `values.py`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from flows.testkit.weaving import Fields, Unsure
 
 @dataclass(frozen=True)
 class End:
-    """The end of a step, for the group or list around it."""
+    """How a step ended, for the enclosing group or list."""
 
     status: Status
     value: Any = None
@@ -45,7 +45,7 @@ def holds(condition: str, fields: Fields) -> bool | None:
 
 
 def strategy_result(merge: Merge, results: Sequence[BranchResult]) -> tuple[Any, bool]:
-    """The result of a strategy, and whether there is one."""
+    """The result of a strategy, and whether it has one."""
     if merge.strategy == "best_quality":
         raise Unsure("the quality of results is not traced")
     try:

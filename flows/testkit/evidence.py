@@ -1,4 +1,4 @@
-"""Evidence in a trace about time and stops: whether the time of a step was up, and whether something stopped it."""
+"""Evidence in a trace: whether the time of a step was up, and whether something stopped it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ def was_only_stopped(outcome: Outcome) -> bool:
 
 @dataclass
 class Evidence:
-    """The ends of calls, and when everything began and ended."""
+    """How calls ended, and when everything began and ended."""
 
     trace: RunTrace
     outcomes: Mapping[StepPath, Outcome] = field(init=False)

@@ -1,4 +1,4 @@
-"""Runs a pipeline under many schedules and reports the first one that breaks a promise, with its causes."""
+"""Runs a pipeline under many schedules, and reports the first schedule that breaks a promise, with its causes."""
 
 import logging
 import time
@@ -26,7 +26,7 @@ MAX_SHRINKING_RUNS = 400
 
 @dataclass(frozen=True)
 class ScheduleFailure:
-    """A schedule that breaks promises, and the fewest of its choices that still do."""
+    """A schedule that breaks promises, and a minimal set of its choices that still breaks one."""
 
     seed: int
     complaints: tuple[str, ...]
@@ -102,7 +102,7 @@ def explore(
     returns the effects of the run outside of the context (the content of a store, as plain data); like the context,
     they must not depend on the schedule. With `shrink`, a failing schedule is reduced to the choices that are enough.
 
-    Meanwhile the logs of the process are off and `random` is seeded, so that a seed always gives the same run.
+    During the exploration, logging is off and `random` is seeded, so that a seed always gives the same run.
 
     Raises:
         InvalidPipeline: the pipeline cannot run.
@@ -277,7 +277,7 @@ class _Explorer:
         return trace
 
     def shrunk(self, seed: int, complaints: list[str]) -> ScheduleFailure:
-        """The failure with as few choices of the schedule as still break a promise."""
+        """The failure with a minimal set of choices that still breaks a promise."""
         whole = Schedule(seed, self.tick_s)
         self.complaints(whole, count=False)
         kept = dict(whole.made)

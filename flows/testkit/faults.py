@@ -23,7 +23,7 @@ class Faults:
     cancel: float = 0.15
     """The run is cancelled after an event."""
     crash: float = 0.15
-    """The run stops after an event as if the process had been killed; then it runs again from the start."""
+    """The run stops after an event as if its process had been killed, and is then run again from the start."""
 
     def __post_init__(self) -> None:
         for name in ("transient", "fatal", "hang", "cancel", "crash"):

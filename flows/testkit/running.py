@@ -24,14 +24,14 @@ def run(
 ) -> RunResult:
     """The result of one run; a failed run is a result, not an exception.
 
-    There is no sleeping: a minute between two attempts takes no time. `fields` and `given` are parameters, and fields
-    that steps read; `services` are the objects that handlers get by `call.services["name"]`. With `seed`, the run
-    goes as under that schedule of `explore`; without, every call is answered at once.
+    Time is virtual: a minute between two attempts takes no time. `fields` and `given` are parameters and fields that
+    steps read; `services` are the objects behind `call.services["name"]`. With `seed`, the run follows that schedule of
+    `explore`; without it, every call returns immediately.
 
     Raises:
         InvalidParameters: a parameter is missing or of the wrong type.
         InvalidPipeline: the pipeline cannot run.
-        EndlessWait: a handler waits for something that nothing will bring about.
+        EndlessWait: a handler waits for something that will never happen.
     """
     values = {**(fields or {}), **given}
     declared = {name: value for name, value in values.items() if name in pipeline.parameters}

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 Option = TypeVar("Option")
 _TICKS = (1, 1, 2, 2, 3, 5, 8, 13)
-"""Few and small numbers, so that calls often end at the same instant."""
+"""Few, small numbers, so that calls often end at the same instant."""
 
 
 @dataclass(frozen=True)

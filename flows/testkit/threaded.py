@@ -76,7 +76,7 @@ class _ThreadRecorder(TraceRecorder):
         return await run_inline(replace(leaf, node=replace(leaf.node, spec=spec), attempted=attempted))
 
     def _close(self, path: StepPath, attempt: Attempt) -> None:
-        """Note how an attempt ended for the event loop; later results of its thread do not count."""
+        """Record how an attempt ended for the event loop; later results of its thread do not count."""
         with self.lock:
             self.closed.add((path, attempt.number))
             kind, result = self.returned.get((path, attempt.number), (None, None))
@@ -99,7 +99,7 @@ class _ThreadRecorder(TraceRecorder):
             seen = [value_mark(value) for value in inputs if not isinstance(value, Context)]
             with self.lock:
                 if (path, number) in self.closed:
-                    return None  # given up before the thread began
+                    return None  # abandoned before the thread began
                 self.trace.calls.setdefault(path, TracedCall()).seen.append(seen)
                 self.entered.add((path, number))
                 self.note("entered", path)
@@ -149,7 +149,7 @@ class _ThreadRecorder(TraceRecorder):
 
 
 def _finish(work: Coroutine[Any, Any, Any]) -> Any:
-    """The result of a coroutine that only gives way to others, and waits for nothing."""
+    """The result of a coroutine that only yields to the event loop and never waits."""
     while True:
         try:
             work.send(None)

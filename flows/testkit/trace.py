@@ -25,7 +25,7 @@ TraceEventKind: TypeAlias = Literal["started", "entered", "returned", "failed", 
 ENDS: tuple[TraceEventKind, ...] = ("returned", "failed", "raised", "stopped")
 MAX_TURNS = 200_000
 IGNORE = 0.3
-"""The share of calls that answer although they are cancelled."""
+"""The share of calls that return normally although they are cancelled."""
 
 
 class PlanRunner(Protocol):
@@ -178,7 +178,7 @@ class TraceRecorder:
         return played
 
     async def _let_it_work(self, call: str, name: str) -> None:
-        """Let a call take its time; some calls ignore that they are cancelled meanwhile, and answer all the same."""
+        """Simulate the duration of a call; some calls ignore a cancellation and return normally."""
         ignores = f"{call} ignores"
         try:
             await self._pause(name)

@@ -1,4 +1,4 @@
-"""Which status a step, branch or item may have that never started: it was skipped, held back, or out of time."""
+"""Checks the status of steps, branches and items that never started: skipped, held back, or out of time."""
 
 from collections.abc import Iterator
 

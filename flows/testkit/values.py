@@ -1,8 +1,8 @@
-"""Checks every value of a run against a second, plain reading of its plan, in declared order, one call after another.
+"""Checks every value of a run against an independent, sequential evaluation of its plan in declared order.
 
-The handlers are not called again: the trace has what each of them returned, and which steps, branches and items
-succeeded (`oracle.py` checks these). All else is worked out here from docs/failure.md and docs/context.md: what each
-call must have seen, which branches are merged, what groups, `merge_results` and loops give, and so the final fields.
+Handlers are not called again: the trace has their results, and which steps, branches and items succeeded (`oracle.py`
+checks these). From docs/failure.md and docs/context.md this module derives the rest: the inputs of each call, the
+merged branches, the results of groups, `merge_results` and loops, and the final fields.
 """
 
 import inspect

@@ -1,4 +1,4 @@
-"""The fields of branches and their merge, on plain dictionaries: the reference that the engine's states are held to.
+"""The fields of branches and their merge, on plain dictionaries: the reference for checking the engine's states.
 
 Written from docs/context.md, without any code of the engine or of `flows.state.merge`.
 """

@@ -13,14 +13,14 @@ from flows.author import RunResult
 
 logger = logging.getLogger(__name__)
 PARTIAL = "partial"
-"""Tag of a flow run that was a partial success; its state is Completed for who only looks at the type."""
+"""The tag of a flow run that was a partial success, because the type of its state is Completed."""
 BUDGET_USED = "braid.budget-used"
 """Event of a flow run that its budget stopped."""
 _MOST_S = 20.0
 
 
 async def announce_end(result: RunResult) -> None:
-    """Tell the server; a run does not fail because that failed."""
+    """Send the signals to the server; an error in sending does not fail the run."""
     context = FlowRunContext.get()
     flow_run: Any = context.flow_run if context is not None else None
     if flow_run is None:

@@ -24,7 +24,7 @@ PAGE_S = 20.0
 
 
 class RunPages:
-    """The pages of one flow run. The first, `braid-run`, is written at once, then again and again until the end."""
+    """The pages of one flow run. The first, `braid-run`, is written at the start and updated until the end."""
 
     def __init__(self, plan: Plan, live: LiveProgress) -> None:
         self._plan, self._live = plan, live
@@ -33,7 +33,7 @@ class RunPages:
 
     @contextlib.asynccontextmanager
     async def shown(self) -> AsyncGenerator[None]:
-        """Show the plan, and how far the run is while it goes on; the run does not wait for that."""
+        """Show the plan, and the progress while the run goes on; the run does not wait for these pages."""
         ended = asyncio.Event()
 
         async def show() -> None:
@@ -83,11 +83,11 @@ def address_of(artifact: UUID | None) -> str:
 
 
 async def write_page(page: Page, *, instead_of: UUID | None = None) -> UUID | None:
-    """Leave an artifact with the flow run; a run does not fail because its report could not be written."""
+    """Write an artifact of the flow run; an error in writing does not fail the run."""
     if FlowRunContext.get() is None:
         return None
     try:
-        async with asyncio.timeout(PAGE_S):  # while the server is away, its client would try for a minute
+        async with asyncio.timeout(PAGE_S):  # while the server is unreachable, its client would retry for a minute
             if instead_of is None:
                 return await acreate_markdown_artifact(
                     page.markdown, key=f"braid-{page.key}", description=page.description

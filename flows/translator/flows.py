@@ -1,8 +1,8 @@
 """Turn pipelines into Prefect flows; the only module that imports Prefect.
 
 A flow walks the plan with the engine, and every leaf is a Prefect task run that is awaited directly: that gives real
-concurrency, real cancellation and real timeouts, where submitted tasks would give neither. Scheduling, states, the
-retry loop, logs and the UI are Prefect's.
+concurrency, cancellation and timeouts, which submitted tasks would not give. Scheduling, states, the retry loop, logs
+and the UI are Prefect's.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from flows.translator.artifacts import RunPages, write_page
 from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, flow_description, form
 from flows.translator.interrupts import handling_sigterm, sigterm_handler
 from flows.translator.labels import TOLD, label_flow_run
-from flows.translator.pipeline_flow import PipelineFlow
+from flows.translator.pipeline_flow import PipelineFlow, is_called_here
 from flows.translator.seats import prefect_seats
 from flows.translator.task_runs import RunLabels, says_more_than_the_state
 from flows.translator.turns import Turns, turn
@@ -51,18 +51,29 @@ def translate(
 ) -> PipelineFlow:
     """A Prefect flow that runs `pipeline`; its parameters are the pipeline's and `controls`, typed for the UI's form.
 
-    `outputs` are those of its plan; they become part of the description. With `turns`, its runs wait for their turn
-    on their index, if their deployment says so (see `flows.translator.turns`).
+    `outputs` are those of its plan; they become part of the description. With `turns`, its runs take turns per index if
+    their deployment asks for it (see `flows.translator.turns`).
 
     `prepare` makes the plan and the context from the parameters of a run, in the process that runs it; the services of
     that context are closed at the end. The flow run ends Completed, Completed with the name PartialSuccess, or Failed,
-    as the run did. Who calls the flow gets the `RunResult`; of a run that failed, the `PipelineFailed` that is raised
-    has it.
+    as the run did; Cancelled if the call is cancelled. Who calls the flow gets the `RunResult`; of a run that failed,
+    the `PipelineFailed` that is raised has it.
     """
 
     async def run(**parameters: Any) -> State[Any]:
-        async with turn(pipeline.name, parameters, turns) as refused:
-            return refused or await carry_out(parameters)
+        try:
+            async with turn(pipeline.name, parameters, turns) as refused:
+                return refused or await carry_out(parameters)
+        except asyncio.CancelledError:
+            if not is_called_here(current_flow_run_id()):
+                raise
+            return Cancelled(message="Stopped by its caller")  # left to Prefect, it would read Crashed
+
+    async def correct(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
+        """A call that is cancelled before `run` begins reads Crashed."""
+        task = asyncio.current_task()
+        if is_called_here(str(flow_run.id)) and task is not None and task.cancelling():
+            await _set_state(flow_run, Cancelled(message="Stopped before its first step"))
 
     async def carry_out(parameters: Mapping[str, Any]) -> State[Any]:
         prepared = prepare(parameters)
@@ -84,13 +95,14 @@ def translate(
         flow_run_name=_run_name(pipeline),
         validate_parameters=True,
         persist_result=False,
+        on_crashed=[correct],
     )
 
 
 def run_as_flow(
     pipeline: Pipeline, parameters: Mapping[str, Any], prepare: Prepare, *, run_name: str | None = None
 ) -> RunResult:
-    """Run a pipeline as a Prefect flow in this process; without `PREFECT_API_URL`, on a server that starts by itself.
+    """Run a pipeline as a Prefect flow in this process; without `PREFECT_API_URL`, on a temporary server.
 
     A failed run is a result, not an exception.
 
@@ -117,7 +129,7 @@ async def arun_as_flow(
 async def _as_flow(
     pipeline: Pipeline, parameters: Mapping[str, Any], prepare: Prepare, run_name: str | None
 ) -> RunResult | str:
-    """The result of a run, or how to go on from one that was stopped."""
+    """The result of a run; if it was stopped, an error that explains how to continue."""
     kept: list[RunResult] = []
     handler = sigterm_handler()
 
@@ -127,7 +139,7 @@ async def _as_flow(
             with handling_sigterm(handler):
                 kept.append(await _run(prepared))
         except asyncio.CancelledError:
-            # Left to Prefect, it would read Crashed.
+            # Without this, Prefect would report Crashed.
             return Cancelled(message=f"Stopped; finished steps are kept: braid resume {prepared.context.execution_id}")
         state = _final_state(kept[0])
         if state.is_completed():
@@ -138,8 +150,7 @@ async def _as_flow(
         """A call that is cancelled before `run` begins, or after it has ended, reads Crashed too."""
         told = _final_state(kept[0]) if kept else Cancelled(message="Stopped before its first step")
         told.data = None
-        async with get_client() as client:
-            await client.set_flow_run_state(flow_run.id, told, force=True)
+        await _set_state(flow_run, told)
 
     run.__name__ = pipeline.name
     made = flow(name=pipeline.name, flow_run_name=run_name, persist_result=False, on_crashed=[correct])(run)
@@ -204,6 +215,11 @@ def _final_state(result: RunResult) -> State[Any]:
     return Completed(data=result, message=came_of_it)
 
 
+async def _set_state(flow_run: FlowRun, state: State[Any]) -> None:
+    async with get_client() as client:
+        await client.set_flow_run_state(flow_run.id, state, force=True)
+
+
 def _send_logs_to_prefect() -> None:
     """Make the records of our loggers part of the Prefect run they are written in."""
     logging.getLogger("prefect.task_runs").addFilter(says_more_than_the_state)
@@ -228,7 +244,8 @@ def _run_name(pipeline: Pipeline) -> Callable[[], str]:
         from prefect.runtime import flow_run
 
         given: Mapping[str, Any] = flow_run.parameters or {}
-        if given.get("resume_from"):  # its index and source are those of that run, whatever the form says
+        # A resumed run uses the index and source of the earlier run, not those of the form.
+        if given.get("resume_from"):
             return hide_secrets(f"{pipeline.name} · resumes {given['resume_from']}")
         told = [str(given[key]) for key in TOLD if given.get(key)]
         return hide_secrets(" · ".join([pipeline.name, *told]))

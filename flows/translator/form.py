@@ -15,17 +15,19 @@ from flows.model import Parameter, Pipeline
 
 @dataclass(frozen=True)
 class Control:
-    """A parameter that a flow has besides those of its pipeline; where the pipeline declares the same, that counts."""
+    """A parameter that a flow has besides those of its pipeline; a pipeline's parameter of the same name takes
+    precedence.
+    """
 
     name: str
     annotation: Any
     description: str
     default: Any = None
-    """`inspect.Parameter.empty` makes it one that must be given."""
+    """The default; `inspect.Parameter.empty` makes the parameter required."""
     title: str = ""
-    """Its name in the form; by default its own, in words."""
+    """Its label in the form; by default derived from its name."""
     first: bool = False
-    """Whether it stands before the parameters that need not be given; other controls stand at the end."""
+    """Whether it precedes the optional parameters; other controls are at the end."""
 
 
 INDEX = Control("index", str, "The index that the run works on.", "default", first=True)
@@ -38,7 +40,9 @@ MAX_CONCURRENCY = Control(
 
 
 def field_control(read: ReadParameter) -> Control:
-    """The control of a field that steps read and a run has to bring, although the pipeline declares no parameter."""
+    """The control for a field that steps read and a run must supply, although the pipeline declares no parameter for
+    it.
+    """
     kind = read.annotation if _fits_a_form(read.annotation) else Any
     if read.required:
         return Control(read.name, kind, "", inspect.Parameter.empty)
@@ -46,7 +50,7 @@ def field_control(read: ReadParameter) -> Control:
 
 
 def _fits_a_form(annotation: Any) -> bool:
-    """Whether a form can ask for it: plain values, and lists and mappings of them."""
+    """Whether a form can ask for such a value: plain values, and lists and mappings of them."""
     kinds = (str, int, float, bool, type(None), list, tuple, dict, Sequence, Mapping)
     if get_origin(annotation) is Literal or annotation in kinds:
         return True
@@ -81,7 +85,7 @@ def form(pipeline: Pipeline, controls: Iterable[Control]) -> tuple[inspect.Signa
     described = {name: parameter.description for name, parameter in pipeline.parameters.items()}
     described |= {control.name: control.description for control in kept}
     lines = [f"    {name}: {' '.join(text.split())}" for name, text in described.items() if text]
-    first = pipeline.description or f"Run {pipeline.name}."  # the section below is not found without a line before it
+    first = pipeline.description or f"Run {pipeline.name}."  # Prefect finds the section below only after a blank line
     return inspect.Signature([parameter for group in groups for parameter in group]), "\n".join(
         [first, "", "Args:", *lines]
     )
@@ -101,7 +105,7 @@ def form_schema(pipeline: Pipeline, controls: Iterable[Control]) -> dict[str, An
 
 
 class _Plain:
-    """Makes the form ask for a value that may be left out by a plain field: an empty one means that there is none.
+    """Shows an optional value as a plain field of the form; an empty field means None.
 
     For "this type or null", the UI shows a switch between two types, and "Property is type None". A parameter that is
     optional may still be null.

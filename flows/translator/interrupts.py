@@ -8,7 +8,7 @@ from typing import Any
 
 
 def sigterm_handler() -> Any:
-    """The handler of SIGTERM that this process has, if it is one of its own; else None."""
+    """The process's own SIGTERM handler; None if it has none."""
     if threading.current_thread() is not threading.main_thread():
         return None
     handler = signal.getsignal(signal.SIGTERM)
@@ -17,7 +17,7 @@ def sigterm_handler() -> Any:
 
 @contextmanager
 def handling_sigterm(handler: Any) -> Generator[None]:
-    """Let `handler` treat SIGTERM in the block. Prefect's handler of flows would end the process and read Crashed."""
+    """Use `handler` for SIGTERM in the block; Prefect's own handler would end the process and report Crashed."""
     if handler is None:
         yield
         return

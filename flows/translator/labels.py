@@ -1,4 +1,4 @@
-"""The name and the tags of a flow run, by which people find and distinguish it."""
+"""The name and tags of a flow run, so that people can find and distinguish it."""
 
 import logging
 from collections.abc import Mapping
@@ -56,19 +56,19 @@ def run_tags(plan: Plan, context: Context) -> list[str]:
 
 
 async def label_flow_run(prepared: Prepared) -> None:
-    """Name and tag the flow run that this code runs in, in one request; a run does not fail for want of a name."""
+    """Set the name and tags of the current flow run in one request; an error in doing so does not fail the run."""
     running = FlowRunContext.get()
     if running is None or running.flow_run is None:
         return
     plan, context, flow_run = prepared.plan, prepared.context, running.flow_run
     tags = {*flow_run.tags, *run_tags(plan, context)}
-    # A run that resumes another is named for that by whoever started it.
+    # The caller that starts a resuming run has named it already.
     name = flow_run.name if context.identity.resumes else run_name(plan, context)
     try:
         async with get_client() as client:
             await client.update_flow_run(flow_run.id, name=name, tags=sorted(tags))
         flow_run.name = name
-    except Exception as error:  # whatever the client raises when the server is away
+    except Exception as error:  # the client may raise any error when the server is unreachable
         logger.warning("the flow run could not be named: %s", error)
 
 

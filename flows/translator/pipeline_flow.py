@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from collections.abc import Coroutine
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,10 @@ class PipelineFlow(Flow[..., Any]):
     def __call__(self, *args: Any, **given: Any) -> Any:
         """Run the flow: a coroutine for async code to await, the result itself for sync code."""
         begun: Any = super().__call__(*args, **given)  # pyright: ignore[reportUnknownMemberType]  (many overloads)
-        return begun if not asyncio.iscoroutine(begun) or _can_await() else run_to_end(begun)
+        if not asyncio.iscoroutine(begun):
+            return begun
+        awaited = _with_cancellation(begun)
+        return awaited if _can_await() else run_to_end(awaited)
 
     def with_options(self, **options: Any) -> "PipelineFlow":
         made: Any = super().with_options(**options)
@@ -39,7 +43,7 @@ class PipelineFlow(Flow[..., Any]):
         return made
 
     async def ato_deployment(self, name: str, *args: Any, **options: Any) -> "RunnerDeployment":
-        """As of any flow, with the entrypoint of the variable that holds this one.
+        """As for any flow; the entrypoint is the variable that holds this flow.
 
         Raises:
             OrchestrationError: no variable of a module holds it.
@@ -55,7 +59,7 @@ class PipelineFlow(Flow[..., Any]):
         return making if _can_await() else run_to_end(making)
 
     def serve(self, name: str | None = None, *args: Any, **options: Any) -> None:
-        """As of any flow: run it here whenever a run is triggered, until the process ends.
+        """As for any flow: run it in this process whenever a run is triggered, until the process ends.
 
         Raises:
             OrchestrationError: no variable of a module holds it, or an event loop runs already.
@@ -73,7 +77,7 @@ class PipelineFlow(Flow[..., Any]):
         return super().serve(name, *args, **options)
 
     async def adeploy(self, name: str, *args: Any, **options: Any) -> Any:
-        """As of any flow; without an image, workers on this machine load it from the folder that it is in now.
+        """As for any flow; without an image, workers on this machine load it from its current folder.
 
         Raises:
             OrchestrationError: no variable of a module holds it.
@@ -109,7 +113,7 @@ class PipelineFlow(Flow[..., Any]):
 
     def _variable(self) -> tuple[str, str, str]:
         """The module, its file, and the name in it by which a worker can load this flow."""
-        # Not by `getattr`, which would have lazy modules load what they stand for; `__mp_main__` is `__main__` again.
+        # Do not use `getattr`, which would make lazy modules load; `__mp_main__` is a copy of `__main__`.
         modules = [
             (name, getattr(module, "__dict__", {}))
             for name, module in list(sys.modules.items())
@@ -137,6 +141,23 @@ class PipelineFlow(Flow[..., Any]):
             f"{verb}() of the flow {self.name!r} is called whenever its file is loaded, by workers too; put the call "
             'below `if __name__ == "__main__":`, or into another file that imports the flow'
         )
+
+
+def is_called_here(flow_run_id: str | None) -> bool:
+    """Whether code of this process called the flow of this run; a worker or `serve` starts a process for each run."""
+    return flow_run_id is not None and flow_run_id != os.environ.get("PREFECT__FLOW_RUN_ID")
+
+
+async def _with_cancellation(begun: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a flow run; a cancellation in which the flow run has ended is passed on."""
+    task = asyncio.current_task()
+    assert task is not None
+    before = task.cancelling()
+    try:
+        return await begun
+    finally:
+        if task.cancelling() > before:
+            raise asyncio.CancelledError
 
 
 def _can_await() -> bool:

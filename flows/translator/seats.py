@@ -1,4 +1,4 @@
-"""Calls at once, counted for all runs by Prefect's global concurrency limits, which are made and kept by us.
+"""Concurrency of resources across all runs, enforced with Prefect's global concurrency limits, which Braid creates.
 
 A seat is a lease: it is renewed while it is used, and one whose process is gone becomes free when the lease ends. Of
 Prefect's own context manager only the server's half is used: its client waits for up to half a minute between two
@@ -31,7 +31,7 @@ PREFIX = "braid:"
 LEASE_S = 60.0
 """The shortest lease that Prefect's server grants."""
 SOONEST_S, LATEST_S = 0.1, 1.0
-"""Between two requests for a seat."""
+"""Seconds between two requests for a seat."""
 LOCKED, GONE = 423, 410
 
 
@@ -53,7 +53,7 @@ async def prefect_seats(plan: Plan) -> "AsyncGenerator[PrefectSeats | None]":
         return
     async with get_client() as client:
         if client.server_type is ServerType.EPHEMERAL:
-            # It ends with the run, and with it all knowledge of who has a seat; its database would stay full.
+            # A temporary server ends with the run, so the seats in its database would stay taken.
             yield None
             return
     async with PrefectSeats(limits) as seats:
@@ -85,7 +85,7 @@ class PrefectSeats:
         await self._stack.aclose()
 
     async def _declare(self, name: str, limit: int) -> None:
-        """Set the limit on the server to that of the settings; a change made there by hand is undone."""
+        """Set the limit on the server to the value of the settings; this overwrites manual changes there."""
         ours = PREFIX + name
         try:
             try:
@@ -96,7 +96,7 @@ class PrefectSeats:
                 await self._client.upsert_global_concurrency_limit_by_name(ours, limit)
                 logger.info("resource %s: made the global concurrency limit %s of %d", name, ours, limit)
             elif known.limit != limit or not known.active or known.slot_decay_per_second:
-                # Without `active` the server would let everybody through.
+                # Without `active` the server would not enforce the limit.
                 change = GlobalConcurrencyLimitUpdate(active=True, limit=limit, slot_decay_per_second=0.0)
                 await self._client.update_global_concurrency_limit(ours, change)
                 logger.warning("resource %s: set the global concurrency limit %s to %d again", name, ours, limit)
@@ -111,7 +111,7 @@ class PrefectSeats:
 
     @asynccontextmanager
     async def seat(self, name: str, limit: int) -> AsyncGenerator[None]:
-        """Wait for a seat and keep it; the first to ask in this run is the first to get one.
+        """Wait for a seat and hold it; callers of this run are served in order.
 
         Raises (at any moment):
             TransientError: the server does not answer, or assigned the seat to another caller.
@@ -129,7 +129,7 @@ class PrefectSeats:
 
     @asynccontextmanager
     async def seat_if_free(self, name: str, limit: int) -> AsyncGenerator[bool]:
-        """Keep a seat if one is free now; yields whether it was. Work goes on if the seat is lost meanwhile.
+        """Hold a seat if one is free now, and yield whether it was. If the seat is lost later, the block continues.
 
         Raises:
             TransientError: the server does not answer.
@@ -165,7 +165,7 @@ class PrefectSeats:
             try:
                 lease = await asyncio.shield(asking)
             except asyncio.CancelledError:
-                # The answer may still be a seat, which nobody needs any more.
+                # The answer may still contain a seat, which must be returned.
                 asking.add_done_callback(lambda asked: self._return_late(name, asked))
                 raise
             except (httpx.HTTPError, PrefectException) as error:
@@ -223,7 +223,7 @@ class PrefectSeats:
 
 
 def _holder() -> ConcurrencyLeaseHolder | None:
-    """Who asks, for the UI: a task run, or the flow run itself."""
+    """The holder of the seat, for the UI: the task run or the flow run."""
     task, flow = TaskRunContext.get(), FlowRunContext.get()
     if task is not None:
         return ConcurrencyLeaseHolder(type="task_run", id=task.task_run.id)

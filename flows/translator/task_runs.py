@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunLabels:
-    """How the task runs of a flow run are called and tagged."""
+    """The names and tags of the task runs of a flow run."""
 
     pipeline: str
     names: StepNames
@@ -50,7 +50,7 @@ class RunLabels:
 
 
 class _TaskRun:
-    """One leaf's task run and its state, so that it can be stopped at any moment and still has a clear final state."""
+    """One leaf's task run and its state; it can be stopped at any moment and still gets a clear final state."""
 
     def __init__(self, leaf: LeafCall, name: str, tags: list[str]) -> None:
         self.leaf, self.name, self.tags = leaf, name, [tag for tag in tags if tag]
@@ -80,7 +80,7 @@ class _TaskRun:
         return LeafResult(ending_of(FatalError(f"{self.leaf.id}: the task run ended {running.result().name}")))
 
     async def _without_prefect(self, failed: Exception) -> LeafResult:
-        """How the leaf ended although its task run could not be kept; remaining attempts are made without one."""
+        """How the leaf ended when Prefect could not keep its task run; remaining attempts are made without one."""
         logger.warning(
             "%s: Prefect could not record its task run (%s); its result counts nevertheless", self.leaf.id, failed
         )
@@ -98,7 +98,7 @@ class _TaskRun:
         if context is not None:
             # Not as tags of the task: for those, Prefect would ask the server for a limit before every task run.
             context.task_run.tags = self.tags
-        if not leaf.progress.attempts and leaf.item is None:  # of an item or batch, its end says enough
+        if not leaf.progress.attempts and leaf.item is None:  # for an item or batch, the record of its end is enough
             logger.info("%s: started", self.name)
         self.work = asyncio.ensure_future(attempt(leaf))
         try:
@@ -136,7 +136,7 @@ class _TaskRun:
         return Completed(name="PartialSuccess" if aside else "Completed", message=text.capitalize(), data=_NOTHING)
 
     async def _may_retry(self, made: Any, task_run: TaskRun, state: State[Any]) -> bool:
-        """Whether Prefect should try again, and when: only what may pass by itself, only while there is time."""
+        """Whether and when Prefect should try again: only after transient errors, and only before the deadline."""
         delay_s = None if self.stopped or self.ended is None else next_delay(self.leaf, self.ended.ending)
         if delay_s is None:
             return False
@@ -152,7 +152,7 @@ class _TaskRun:
         if self.work is not None and not self.work.done():
             self.work.cancel()
         elif self.waiting is not None and not running.done():
-            # Asleep between two attempts: Prefect would call the interruption a crash.
+            # The task run sleeps between two attempts; Prefect would report the interruption as a crash.
             running.cancel()
             await asyncio.wait([running])
             try:
@@ -172,12 +172,14 @@ async def _leaf_task(run: _TaskRun) -> State[Any]:
 
 
 _NOTHING: Any = ResultRecordMetadata.model_construct(storage_key="", serializer=None)
-"""The data of every state of a task run. Results are the engine's; without this, Prefect makes a record for each."""
+"""The data of every state of a task run. The engine keeps results; without this, Prefect would store a record per
+state.
+"""
 _OURS: ContextVar[bool] = ContextVar("ours", default=False)
 """Whether the task run is one of ours."""
 
 
 def says_more_than_the_state(record: logging.LogRecord) -> bool:
-    """Whether a record of a task run is worth a line: not if it only repeats that the task run is completed."""
+    """Whether a log record is shown and sent; records that only repeat that a task run completed are dropped."""
     finished = record.levelno == logging.INFO and str(record.msg).startswith("Finished in state Completed(")
     return not (finished and _OURS.get())

@@ -1,9 +1,9 @@
-"""The turns of flow runs: so many runs of a pipeline on one index go on at once; others wait, or are cancelled.
+"""Limits the concurrent runs of a pipeline per index; further runs wait for their turn, or are cancelled.
 
-Prefect's own limit of a deployment would let the ingestion of one index wait for that of another. So a run looks for
-its turn when its process has started: it keeps a seat in a global concurrency limit of its pipeline and index. Without
-a free seat it becomes scheduled again and ends its process, so that it takes no place at the worker while it waits. A
-run that ends wakes the one that was due first.
+With Prefect's own limit per deployment, the ingestion of one index would wait for that of another. So a run checks for
+its turn when its process has started: it holds a seat in a global concurrency limit of its pipeline and index. Without
+a free seat, it is scheduled again and its process ends, so that it occupies no slot of the worker. A run that ends
+wakes the waiting run that was due first.
 """
 
 import logging
@@ -37,38 +37,40 @@ logger = logging.getLogger(__name__)
 OVERLAP_TAG = "braid-overlap:"
 WAITING = "AwaitingTurn"
 AGAIN_S = 120.0
-"""After which the first that waits looks by itself, since the run before it may have been killed; the second after
-twice that."""
+"""Seconds after which the first waiting run checks by itself, in case the run before it was killed; the second waits
+twice as long.
+"""
 _LATE_S = 60.0
-"""A run that waits and is later than this has no worker, and others need not wait for it."""
+"""A waiting run that is late by more than this has no worker, and others do not wait for it."""
 _SEEN = 200
 
 
 @dataclass(frozen=True)
 class Turns:
-    """With whom the runs of a pipeline take turns, by their parameters."""
+    """Determines from the parameters of a run which other runs it takes turns with."""
 
     index_of: Callable[[Mapping[str, Any]], str]
     """The index that a run works on."""
     lock_of: Callable[[Mapping[str, Any]], Path | None] = lambda parameters: None
-    """A file that those lock who do the same work on this machine without a server, such as `braid watch`."""
+    """A file that processes without a server, such as `braid watch`, lock while they do the same work on this machine.
+    """
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """How many runs of a pipeline on one index go on at once, and what becomes of further ones."""
+    """How many runs of a pipeline may run on one index at the same time, and what happens to further runs."""
 
     then: Literal["enqueue", "cancel_new"]
     max_runs: int
 
     @property
     def tag(self) -> str:
-        """The tag by which the deployment says it to its runs."""
+        """The tag with which the deployment passes this setting to its runs."""
         return f"{OVERLAP_TAG}{self.then}:{self.max_runs}"
 
     @classmethod
     def of(cls, tags: Iterable[str]) -> Self | None:
-        """What the tags of a flow run or deployment say; None lets runs overlap."""
+        """The setting in the tags of a flow run or deployment; None lets runs overlap."""
         for tag in tags:
             then, _, number = tag.removeprefix(OVERLAP_TAG).partition(":")
             if tag.startswith(OVERLAP_TAG) and then in ("enqueue", "cancel_new") and number.isdecimal():
@@ -78,7 +80,7 @@ class Overlap:
 
 @asynccontextmanager
 async def turn(pipeline: str, parameters: Mapping[str, Any], turns: Turns | None) -> AsyncGenerator[State[Any] | None]:
-    """Have the turn of the flow run that this code runs in; yields the state in which it ends if it is refused.
+    """Hold the turn of the current flow run inside the block; yields the final state if the run is refused, else None.
 
     Raises:
         Pause: the run waits, and its process should end. TransientError: the server does not answer.
@@ -121,12 +123,12 @@ async def _turn_on_server(
                     await _wait(client, flow_run, index, 0)
                 yield None if is_ours else Cancelled(message=f"Another run works on the index {index!r}")
         finally:
-            if is_ours:  # and free again by now
+            if is_ours:  # it has been released at this point
                 await _wake_next(client, flow_run, index, turns)
 
 
 async def _waiting(client: PrefectClient, flow_run: FlowRun, index: str, turns: Turns) -> list[FlowRun]:
-    """The other runs of the deployment that wait for a turn on the index, those that were due first in front."""
+    """The other runs of the deployment that wait for a turn on the index, those due earliest first."""
     if flow_run.deployment_id is None:
         return []
     found = await client.read_flow_runs(
@@ -139,7 +141,7 @@ async def _waiting(client: PrefectClient, flow_run: FlowRun, index: str, turns: 
 
 
 def _is_before(other: FlowRun, flow_run: FlowRun) -> bool:
-    """Whether a run that waits was due earlier, and has a worker that will start it."""
+    """Whether a waiting run was due earlier and has a worker that will start it."""
     due = other.next_scheduled_start_time
     if due is None or due < _now() - timedelta(seconds=_LATE_S):
         return False
@@ -158,16 +160,24 @@ async def _wait(client: PrefectClient, flow_run: FlowRun, index: str, before: in
         message=f"Waits for its turn on the index {index!r}{ahead}",
     )
     await client.set_flow_run_state(flow_run.id, state)
+    logging.getLogger("prefect.flow_runs").addFilter(_as_no_error)
     raise Pause(state=state)
 
 
+def _as_no_error(record: logging.LogRecord) -> bool:
+    """Lets a wait read INFO in the log: Prefect writes ERROR for each state in which a process ends but Completed."""
+    if str(record.msg).startswith(f"Finished in state {WAITING}("):
+        record.levelno, record.levelname = logging.INFO, logging.getLevelName(logging.INFO)
+    return True
+
+
 async def _wake_next(client: PrefectClient, flow_run: FlowRun, index: str, turns: Turns) -> None:
-    """Let the worker start the run that was due first; without this, it looks by itself some time later."""
+    """Let the worker start the run that was due first; without this, that run checks by itself later."""
     try:
         for each in (await _waiting(client, flow_run, index, turns))[:1]:
             message = each.state.message if each.state is not None else None
             await client.set_flow_run_state(each.id, Scheduled(name=WAITING, scheduled_time=_now(), message=message))
-    except Exception as error:  # whatever its client raises when the server is away
+    except Exception as error:  # the client may raise any error when the server is unreachable
         logger.warning("the next run on the index %s could not be woken: %s", index, error)
 
 

@@ -1,4 +1,4 @@
-"""A task run that waits shows the reason: its state is Waiting while no handler works for it, and Running afterwards.
+"""Shows why a task run waits: its state is Waiting while its handler does not run yet, and Running afterwards.
 
 The state goes to the server as an event, as all states of task runs do, so it costs no request; and only a wait of a
 second or more is shown.
@@ -18,12 +18,12 @@ from prefect.utilities.engine import emit_task_run_state_change_event
 from flows.calling import CallTimes
 
 PATIENCE_S, EVERY_S = 1.0, 0.5
-"""How long a wait must last to be shown, and the seconds between two looks at one that is."""
+"""The seconds that a wait must last to be shown, and between two checks of a shown wait."""
 
 
 @contextlib.contextmanager
 def shown_waiting(context: TaskRunContext | None, times: CallTimes) -> Generator[None]:
-    """Show the reason for which a call waits, inside the block."""
+    """Inside the block, show the reason for which a call waits."""
     if context is None:
         yield
         return

@@ -21,7 +21,7 @@ _MOST_FILES = 100
 
 
 def join_audio(files: Sequence[AudioFile], services: Services) -> AudioFile:
-    """All sounds one after another, with a short pause between them, at the rate of the first."""
+    """All sounds one after another, with a short pause between them, at the sample rate of the first."""
     _check_number(files)
     parts, rate = list[np.ndarray](), 0
     for file in files:
@@ -38,7 +38,7 @@ def join_audio(files: Sequence[AudioFile], services: Services) -> AudioFile:
 
 
 def contact_sheet(files: Sequence[ImageFile], services: Services) -> ImageFile:
-    """All pictures on one, row by row in their order, each labelled with its model."""
+    """All pictures on one contact sheet, row by row in order, each labelled with its model."""
     from PIL import Image, ImageDraw, ImageFont
 
     _check_number(files)
@@ -68,7 +68,7 @@ def _check_number(files: Sequence[MediaFile]) -> None:
 def _write_combined(
     files: Sequence[MediaFile], data: bytes, media_type: str, suffix: str, services: Services
 ) -> dict[str, Any]:
-    # The name is made of the files that are combined: doing it again writes the same file, and never another one.
+    # The name depends only on the combined files, so a repetition writes the same file.
     name = hashlib.sha256("\0".join(f"{file.uri}\0{file.sha256}" for file in files).encode()).hexdigest()[:12]
     about = write_file(services["storage"], sibling_uri(files[0], f"combined-{name}{suffix}"), data, media_type)
     models = "+".join(dict.fromkeys(file.model or file.provider for file in files))

@@ -1,4 +1,4 @@
-"""Descriptions of pictures without a model that sees: from the file's metadata, the form and the colours."""
+"""Descriptions of pictures without a vision model: from the file's metadata, its shape and its colours."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -24,7 +24,7 @@ _NAMED = {
 
 
 def describe(image: bytes, *, where: str) -> str:
-    """Two or three sentences from metadata alone, which the last one states."""
+    """Two or three sentences from metadata alone; the last sentence states this."""
     picture = open_image(image, where=where)
     about = cast("Mapping[str, object]", picture.info)
     title = next((str(about[key]) for key in ("Title", "Description", "parameters") if about.get(key)), "")

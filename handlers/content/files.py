@@ -1,4 +1,4 @@
-"""Files that content steps pass on: by reference, with their properties; writing and reading them."""
+"""Writes and reads the files that content steps pass on by reference, with their properties."""
 
 import hashlib
 import re
@@ -31,7 +31,7 @@ class MediaFile:
     provider: str
     model: str = ""
     text: str = ""
-    """The text that it was made of."""
+    """The text that it was made from."""
     placeholder: bool = False
 
 
@@ -63,10 +63,10 @@ class VideoFile(MediaFile):
 
 
 def store_file(data: bytes, media_type: str, *, name: str, folder: str, call: Call) -> dict[str, object]:
-    """Write a file among the artifacts; the properties that every file has.
+    """Write a file below the artifacts folder, and return the properties that every file has.
 
-    Without a `folder` the file goes to one of the run and the step, so that only the step's next attempt ever
-    overwrites it. The suffix is that of the media type, not that of `name`.
+    Without a `folder`, the file goes to a folder of the run and the step, so that only a retry of the step overwrites
+    it. The suffix is that of the media type, not that of `name`.
 
     Raises:
         FatalError: `name` or `folder` leads out of the artifacts.
@@ -87,7 +87,7 @@ def store_file(data: bytes, media_type: str, *, name: str, folder: str, call: Ca
 
 
 def write_file(storage: Storage, uri: str, data: bytes, media_type: str) -> dict[str, object]:
-    """Write a file; the properties that every file has."""
+    """Write a file, and return the properties that every file has."""
     written = storage.write(uri, data)
     return {"uri": written, "media_type": media_type, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
@@ -96,7 +96,7 @@ def content_of(file: MediaFile, services: Services) -> bytes:
     """The bytes of a file.
 
     Raises:
-        FatalError: they are not the ones that the step made.
+        FatalError: the file has changed since the step wrote it.
     """
     storage: Storage = services["storage"]
     data = storage.read(file.uri, max_bytes=MOST_BYTES)

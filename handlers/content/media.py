@@ -1,4 +1,4 @@
-"""Reading and writing the bytes of sounds (WAV) and pictures, with limits for those that come from elsewhere."""
+"""Reads and writes the bytes of sounds (WAV) and pictures, with limits for files from outside."""
 
 import io
 import wave
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MOST_SECONDS = 3600
 MOST_PIXELS = 50_000_000
 _COMPARED_AT = 512
-"""Pixels of the longer side at which sharpness is measured, so that size alone does not count as quality."""
+"""The longer side in pixels at which sharpness is measured, so that size alone does not count as quality."""
 
 
 def read_wav(data: bytes, *, where: str) -> tuple[np.ndarray, int]:
@@ -27,7 +27,7 @@ def read_wav(data: bytes, *, where: str) -> tuple[np.ndarray, int]:
     try:
         with wave.open(io.BytesIO(data)) as file:
             rate, channels, width = file.getframerate(), file.getnchannels(), file.getsampwidth()
-            # Streamed files have a wrong length in their header; the frames that are there count.
+            # Streamed files have a wrong length in their header, so count the actual frames.
             frames = file.readframes(min(file.getnframes(), rate * MOST_SECONDS + 1))
     except (wave.Error, EOFError) as error:
         raise FatalError(f"{where} is not a WAV file that can be read: {error}") from error

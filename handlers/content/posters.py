@@ -1,4 +1,4 @@
-"""Placeholders for pictures: no package ships a model that draws, so the prompt is typeset as a poster.
+"""Placeholders for generated pictures: without an image model, the prompt is typeset as a poster.
 
 Every poster is labelled as a placeholder, in the picture and in the file's metadata.
 """
@@ -30,7 +30,7 @@ def parse_size(size: str) -> tuple[int, int]:
 
 
 def draw_poster(prompt: str, *, model: str, size: tuple[int, int]) -> bytes:
-    """A PNG of the prompt's words on colours that the prompt and the model determine; always the same bytes."""
+    """A PNG with the prompt's words; prompt and model determine the colours, and equal input gives equal bytes."""
     from PIL import Image, ImageDraw, ImageFont
     from PIL.PngImagePlugin import PngInfo
 
@@ -78,7 +78,7 @@ def draw_poster(prompt: str, *, model: str, size: tuple[int, int]) -> bytes:
 
 
 def moving_poster(image: bytes, *, seconds: float, where: str) -> bytes:
-    """An animated WebP that slowly goes closer to the middle of a picture."""
+    """An animated WebP that slowly zooms into the middle of a picture."""
     from handlers.content.media import open_image
 
     picture = open_image(image, where=where).convert("RGB")
@@ -99,7 +99,7 @@ def _colour(number: int, lightness: float) -> tuple[int, int, int]:
 
 
 def _fit_words(prompt: str, width: int, height: int) -> tuple[str, int]:
-    """The prompt in lines, and the largest size of letters at which they fit."""
+    """The prompt broken into lines, and the largest font size at which they fit."""
     words = prompt.split()
     shown = " ".join(words[:_MOST_WORDS]) + (" …" if len(words) > _MOST_WORDS else "")
     for size in range(width // 9, 9, -2):

@@ -1,4 +1,4 @@
-"""Providers that speak, draw, describe and write: an OpenAI-compatible endpoint, or programs on this machine."""
+"""Providers of speech, images, descriptions and texts: an OpenAI-compatible endpoint, or programs on this machine."""
 
 import base64
 import binascii
@@ -19,11 +19,10 @@ SPEECH_TIMEOUT_S = 120.0
 class ContentProvider(Protocol):
     """The models behind content steps; safe to use from several threads. Costs are reported to `call`.
 
-    `extra` are options of the provider's own; one that takes none warns.
+    `extra` are options specific to the provider; a provider without such options logs a warning.
 
     Every method raises:
-        TransientError: it is busy or away.
-        FatalError: it refuses, or cannot do this.
+        TransientError: it is busy or unreachable. FatalError: it refuses, or does not support this.
     """
 
     name: str
@@ -61,7 +60,7 @@ class ContentProvider(Protocol):
         ...
 
     def write(self, text: str, *, prompt: str, model: str, sentences: int, extra: Mapping[str, Any], call: Call) -> str:
-        """A text made of another."""
+        """A text made from another one."""
         ...
 
 

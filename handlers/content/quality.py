@@ -4,7 +4,7 @@ import numpy as np
 
 LOUDEST = 0.999
 SILENCE = 0.01
-"""Of full scale; -40 dBFS."""
+"""The threshold of silence as a share of full scale; -40 dBFS."""
 _WINDOW_S = 0.02
 _CLIPPING_COUNTS = 10.0
 

@@ -1,4 +1,4 @@
-"""Speech on this machine: espeak-ng in its own process. It sounds like a machine, and needs no model."""
+"""Speech on this machine with espeak-ng, in a separate process. It sounds robotic and needs no model."""
 
 import hashlib
 import re
@@ -19,8 +19,8 @@ _VOICE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]+)*(\+[A-Za-z0-9]+)?")
 def speak(text: str, *, voice: str, language: str, speed: float, timeout_s: float) -> bytes:
     """A WAV of 22 050 frames per second.
 
-    `voice` is one of espeak-ng's own (`en-us+f3`, `de`), or any name: each name has a timbre, a pitch and a pace that
-    are always the same, so that narrators can be told apart.
+    `voice` is one of espeak-ng's voices (`en-us+f3`, `de`), or any name: each name always has the same timbre, pitch
+    and pace, so that narrators can be told apart.
 
     Raises:
         FatalError: espeak-ng is not installed, knows no such language, or there is nothing to say.
@@ -43,7 +43,7 @@ def speak(text: str, *, voice: str, language: str, speed: float, timeout_s: floa
         raise FatalError(f"{language!r} is not a language; use a code such as en-us or de")
     with tempfile.TemporaryDirectory(prefix="braid-speech-") as folder:
         file = Path(folder) / "speech.wav"
-        # The text goes through a pipe: it cannot become an option, and no other process sees it.
+        # The text goes through a pipe, so it is not mistaken for an option, and other processes cannot see it.
         voiced = ["-v", chosen, "-p", str(pitch), "-s", str(int(pace * speed))]
         command = [program, *voiced, "-b", "1", "-w", str(file), "--stdin"]
         try:

@@ -1,8 +1,8 @@
-"""The steps of content chains: each works on the field named for one kind of content, and writes another.
+"""The steps of content chains: each reads the field of one kind of content and writes another.
 
 Options that a step does not know are passed on to the provider (`provider_options`).
 
-The fields are `text`, `image`, `audio` and `video`, as the kinds of data of the chains.
+The fields have the names of the kinds of data: `text`, `image`, `audio` and `video`.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import Any
 
 from flows.author import Call, handler
 from flows.errors import FatalError
-from handlers.content import combining as combining  # whoever makes files can have them combined
+from handlers.content import combining as combining  # imported to register the combiners of files
 from handlers.content.files import AudioFile, ImageFile, VideoFile, content_of, store_file
 from handlers.content.media import image_quality, open_image, read_wav
 from handlers.content.providers import ContentProvider
@@ -46,7 +46,7 @@ def text_to_speech(
     provider_options: Mapping[str, Any] | None = None,
     call: Call,
 ) -> AudioFile:
-    """The text, spoken: a WAV among the artifacts."""
+    """The text as speech: a WAV file below the artifacts folder."""
     provider = _provider(call)
     data = provider.speech(text, model=model, **asdict(voice), extra=provider_options or {}, call=call)
     samples, rate = read_wav(data, where=f"the answer of {provider.name}")
@@ -75,7 +75,7 @@ def text_to_image(
     provider_options: Mapping[str, Any] | None = None,
     call: Call,
 ) -> ImageFile:
-    """A picture of the text; offline a placeholder, the text typeset as a poster."""
+    """A picture of the text; offline, a placeholder (the text typeset as a poster)."""
     provider = _provider(call)
     if not text.strip():
         raise FatalError("there is nothing to draw: the text is empty")
@@ -143,7 +143,7 @@ def image_to_video(
     provider_options: Mapping[str, Any] | None = None,
     call: Call,
 ) -> VideoFile:
-    """A picture that moves; offline a placeholder, an animated WebP that goes closer to the picture."""
+    """A video from a picture; offline, a placeholder (an animated WebP that zooms into the picture)."""
     provider = _provider(call)
     data = provider.video(
         content_of(image, call.services),
@@ -178,7 +178,7 @@ def text_generation(
     provider_options: Mapping[str, Any] | None = None,
     call: Call,
 ) -> str:
-    """A text made of another; offline the `sentences` sentences that most of the others resemble, in their order."""
+    """A text made from another one; offline, the `sentences` most representative sentences of it, in their order."""
     if not text.strip():
         raise FatalError("there is nothing to write about: the text is empty")
     return _provider(call).write(

@@ -19,7 +19,7 @@ _SCALARS = (str, int, float, bool, bytes, decimal.Decimal, dt.date, dt.time, dt.
 
 
 class BadQuery(FatalError, ValueError):
-    """A query that we refuse or the other side does not understand; the message has the cure."""
+    """A query that Braid refuses or the server does not understand; the message has the cure."""
 
 
 def texts_in(value: Any) -> Iterator[str]:
@@ -44,7 +44,7 @@ def fields_in(*values: Any) -> tuple[str, ...]:
 
 
 def refuse_templates(options: Mapping[str, Any]) -> None:
-    """Refuse templates, which would put values into the text of a query.
+    """Refuse templates, because they would insert values into the text of a query.
 
     Raises:
         BadQuery: an option has one.

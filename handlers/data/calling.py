@@ -1,4 +1,4 @@
-"""Whether a database of the connections answers: the cheapest question that needs the rights of a query."""
+"""Checks that a database answers, with the cheapest request that needs the rights of a query."""
 
 import contextlib
 from typing import Any
@@ -28,7 +28,7 @@ def _call_mongo(client: Any) -> None:
     from pymongo.errors import ConfigurationError
 
     client.admin.command("ping")
-    with contextlib.suppress(ConfigurationError):  # the URL names no database, so that queries do
+    with contextlib.suppress(ConfigurationError):  # the URL names no database, so queries must name it
         client.get_default_database().list_collection_names()
 
 
@@ -37,10 +37,10 @@ def _call_sql(connections: Connections, url: str) -> str:
 
     try:
         engine = connections.engine(url, read_only=True)
-    except BadQuery:  # such a connection is for steps with `read_only: false`
+    except BadQuery:  # such a connection works only for steps with `read_only: false`
         engine = connections.engine(url, read_only=False)
     with engine.connect() as connection:
-        if connection.dialect.name == "sqlite":  # which does not read the file for a number alone
+        if connection.dialect.name == "sqlite":  # a constant query would not read the file
             connection.execute(sa.text("SELECT count(*) FROM sqlite_master"))
         connection.execute(sa.select(sa.literal(1)))
         dialect: Any = connection.dialect

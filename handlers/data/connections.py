@@ -1,4 +1,6 @@
-"""Connections by name: pipelines have `source: sales`, the settings its URL; opened once, then shared."""
+"""Database connections by name: a pipeline has `source: sales`, the settings have the URL. Each is opened once and
+shared.
+"""
 
 import re
 import threading
@@ -11,7 +13,7 @@ from handlers.data.reading import check_backend, hold_session, reset_sessions
 from handlers.secrets import Secrets, hide
 
 POOL_SIZE = 10
-"""Connections at once to one database; steps above that wait for a free one."""
+"""The most simultaneous connections to one database; further steps wait for a free one."""
 _URL = re.compile(r"^[\w+.-]+://")
 
 
@@ -33,7 +35,7 @@ class Connections:
         Raises:
             UnknownName: the settings have no such connection.
             BadConnection: the name is a URL.
-            MissingSecret: the reference leads nowhere.
+            MissingSecret: there is no secret behind the reference.
         """
         if credential_ref is not None:
             return self._secrets(credential_ref)
@@ -94,7 +96,7 @@ def _engine(url: str, read_only: bool) -> Any:
             import duckdb_engine  # noqa: F401  # pyright: ignore
         except ImportError as error:
             raise missing_extra("duckdb-engine", "data") from error
-        # No files but the database itself, unless the connection's URL allows others.
+        # Allow only the database file itself, unless the connection's URL allows others.
         external = str(dict(address.query).get("enable_external_access", "false"))
         address = address.difference_update_query(["enable_external_access"])
         config = {"enable_external_access": external, "lock_configuration": "true"}

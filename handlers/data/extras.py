@@ -1,4 +1,4 @@
-"""Packages that data steps need and not everybody has."""
+"""Optional packages that data steps need."""
 
 from flows.errors import FatalError
 

@@ -60,10 +60,10 @@ def named_inputs(inputs: Any) -> dict[str, str]:
 
 
 def bind_inputs(name: str, function: Callable[..., Any], inputs: Any, params: Mapping[str, Any]) -> bool:
-    """Whether `inputs` go in by name; a list whose names the function does not know goes in by position.
+    """Whether `inputs` are passed by name; a list with names that the function does not have is passed by position.
 
     Raises:
-        FatalError: the function cannot be called so; the message has its signature.
+        FatalError: the function cannot be called with these inputs; the message has its signature.
     """
     names, signature = named_inputs(inputs), inspect.signature(function)
     takes_any = any(one.kind is one.VAR_KEYWORD for one in signature.parameters.values())
@@ -131,10 +131,10 @@ def output_names(output: Any) -> tuple[str, ...]:
 
 
 def pick_outputs(result: Any, output: str | Sequence[str], *, step: str) -> dict[str, Any]:
-    """A result under its names: one name takes it whole, several take a mapping's keys or a list's items.
+    """The result by output name: one name gets the whole result, several names get a mapping's keys or a list's items.
 
     Raises:
-        FatalError: keys are missing, the lengths differ, or the result has no parts.
+        FatalError: keys are missing, the lengths differ, or the result is neither a mapping nor a list.
     """
     names = output_names(output)
     if isinstance(output, str):

@@ -1,4 +1,4 @@
-"""Which hosts HTTP may reach: those the settings name, at addresses that were checked and are then used as checked."""
+"""The hosts that HTTP may reach: those in the settings; the checked address is the one that is connected to."""
 
 import ipaddress
 import socket
@@ -17,7 +17,9 @@ def addresses_of(host: str, port: int) -> list[str]:
 
 
 class AllowedHosts:
-    """Patterns of hosts (`api.example.com`, `*.example.com`, `127.0.0.1:8080`); only the second ones may be private."""
+    """Patterns of hosts (`api.example.com`, `*.example.com`, `127.0.0.1:8080`); only `private` ones may be private
+    addresses.
+    """
 
     def __init__(
         self, public: Iterable[str] = (), private: Iterable[str] = (), *, resolve: Resolve = addresses_of
@@ -37,7 +39,7 @@ class AllowedHosts:
         addresses = self._resolve(host, port)
         refused = [address for address in addresses if not private and not _is_public(address)]
         if refused:
-            # One private address among several is refused too: another lookup might give only that one.
+            # One private address among several is refused too, because a later lookup might return only that one.
             raise BadQuery(
                 f"the host {host!r} has the private address {refused[0]}; "
                 "if that is meant, the operator adds it to BRAID_REST_PRIVATE_HOSTS"
@@ -67,8 +69,8 @@ def make_client(hosts: AllowedHosts) -> Any:
                 address = hosts.check(host, port)
             except OSError as error:
                 raise httpx.ConnectError(f"{host}: {error}", request=request) from error
-            # Connected by the address that was checked, so that the name cannot lead elsewhere a moment later; the
-            # certificate is still the name's, and so is the Host header.
+            # Connect to the checked address, so that a changed DNS answer cannot redirect the request. The certificate
+            # and the Host header still belong to the name.
             request.extensions = {**request.extensions, "sni_hostname": host}
             asked = request.url
             request.url = request.url.copy_with(host=address)

@@ -1,4 +1,4 @@
-"""MongoDB: `find` and `aggregate`; values are bound at the leaves of the query, code and writes are refused."""
+"""MongoDB: `find` and `aggregate`. Values are bound at the leaves of the query; code and writes are refused."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -42,8 +42,8 @@ def read_mongo(client: Any, url: str, query: Any, lookup: Lookup, *, most_rows: 
     """The documents as dicts; ids of MongoDB become texts.
 
     Raises:
-        BadQuery: it is refused, by us or by the server, or returns too many documents.
-        TransientError: the server is away, or took longer than `timeout_s`.
+        BadQuery: Braid or the server refuses it, or it returns too many documents. TransientError: the server is
+        unreachable, or took longer than `timeout_s`.
     """
     from pymongo import errors
 
@@ -88,7 +88,7 @@ def _fill_leaves(value: Any, lookup: Lookup) -> Any:
         quoted = (
             re.sub(r"^\{[\w.]+\}$", lambda found: f"{found[0]}\0", pattern) if isinstance(pattern, str) else pattern
         )
-        # The mark keeps a placeholder that stands alone within a text, so that it is quoted too.
+        # The marker makes a lone placeholder part of a longer text, so that its value is quoted too.
         regex = fill(quoted, lookup, text=re.escape)
         rest = {name: _fill_leaves(item, lookup) for name, item in mapping.items() if name != "$regex"}
         return {**rest, "$regex": regex.rstrip("\0") if isinstance(regex, str) else regex}

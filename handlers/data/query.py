@@ -1,4 +1,4 @@
-"""`query`: rows from a database or a REST service by a declared query; values are bound, reading is the default."""
+"""`query`: rows from a database or a REST service by a declared query, with bound values, read-only by default."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,9 @@ _TEXTS = ("query", "url", "params", "headers", "body")
 
 
 def declare_query(options: Mapping[str, Any]) -> StepDeclaration:
-    """Reads are the fields of the placeholders, the write is `output`; only a query that may write has an effect."""
+    """The step reads the fields of the placeholders and writes `output`; only a query with `read_only: false` has an
+    effect.
+    """
     refuse_templates(options)
     source = str(options.get("source", ""))
     if source == "rest":
@@ -68,8 +70,8 @@ def query(
 ) -> dict[str, Any]:
     """Rows of a database (`source` names a connection of the settings) or the answer of a REST service (`rest`).
 
-    `query` is SQL, a Redis command, or a mapping for MongoDB; `{name}` in it is bound as a parameter. Rows come as a
-    list of dicts; those larger than `max_inline_bytes` come as a `Reference`.
+    `query` is SQL, a Redis command, or a mapping for MongoDB; `{name}` in it is bound as a parameter. Rows are returned
+    as a list of dicts, or as a `Reference` if they are larger than `max_inline_bytes`.
     """
     return {output: run_query(context.data, asked, request, limits, call)}
 
@@ -77,11 +79,10 @@ def query(
 def run_query(
     fields: Mapping[str, Any], asked: SourceQuery, request: RestRequest, limits: QueryLimits, call: Call
 ) -> Any:
-    """The rows or the answer of a query, its placeholders filled from `fields`.
+    """The rows or the answer of a query, with its placeholders filled from `fields`.
 
     Raises:
-        BadQuery: it is refused, by us or by the other side.
-        TransientError: the other side is away or busy.
+        BadQuery: Braid or the server refuses it. TransientError: the server is unreachable or busy.
     """
 
     def lookup(name: str) -> Any:

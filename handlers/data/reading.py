@@ -1,16 +1,15 @@
-"""What holds a query to reading: one statement of a kind that reads, in a session that cannot write; by backend.
+"""Restricts a query to reading: one statement of a kind that reads, in a session that cannot write. Per backend:
 
-| backend | what holds it |
-|---|---|
-| SQLite | the file is opened for reading, an authorizer refuses all but reading, the driver takes one statement |
-| PostgreSQL | the statement is that of a cursor in a read-only transaction, prepared, so that it is one that reads |
-| DuckDB | the file is opened for reading, DuckDB's own parser finds one statement that reads |
-| MySQL, MariaDB | a parser finds one statement that reads, and the session's transactions are read-only |
+| backend | restriction | |---|---| | SQLite | the file is opened for reading, an authorizer refuses all but reading,
+the driver takes one statement | | PostgreSQL | the statement is that of a cursor in a read-only transaction, prepared,
+so that it is one that reads | | DuckDB | the file is opened for reading, DuckDB's own parser finds one statement that
+reads | | MySQL, MariaDB | a parser finds one statement that reads, and the session's transactions are read-only |
 
-Of the last two, only MariaDB is tested.
+Of MySQL and MariaDB, only MariaDB is tested.
 
-Some functions act although they stand in a statement that reads: they take locks, read files of the server, or run a
-statement that is given as text. Their names are refused. The rights of the connection's role remain the last word.
+Some functions have side effects even in a reading statement: they take locks, read files of the server, or run a
+statement given as text. Their names are refused. The rights of the connection's database role remain the final
+protection.
 """
 
 import re
@@ -42,7 +41,7 @@ _ESCAPED_NAME = re.compile(r"\bU&\"", re.IGNORECASE)
 
 
 def check_backend(backend: str, driver: str) -> None:
-    """Refuse backends and drivers whose queries cannot be held to reading.
+    """Refuse backends and drivers whose queries cannot be restricted to reading.
 
     Raises:
         BadQuery: it is one of those.
@@ -57,10 +56,10 @@ def check_backend(backend: str, driver: str) -> None:
 
 
 def check_reads(backend: str, text: str) -> None:
-    """Refuse a statement that the backend itself would not hold to reading; `text` has values for its placeholders.
+    """Refuse a statement that the backend itself would not restrict to reading; `text` has values for its placeholders.
 
     Raises:
-        BadQuery: it has several statements, one that does not read, or a function that acts.
+        BadQuery: it has several statements, a statement that writes, or a function with side effects.
     """
     acting = _ACTING.get(backend)
     found = re.search(rf"\b({acting}){_GAP}", text, re.IGNORECASE | re.DOTALL) if acting else None
@@ -105,7 +104,7 @@ def _check_mysql(text: str) -> None:
     tree = cast("Any", sqlglot).exp
     acts = (tree.DML, tree.DDL, tree.Command, tree.Into, tree.Lock, tree.PropertyEQ)
     reads = len(statements) == 1 and isinstance(statements[0], (tree.Query, tree.Show, tree.Describe))
-    # A query counts as DDL too, since it may end in INTO.
+    # Refuse DDL nodes in queries too, since a SELECT may end in INTO.
     if not reads or any(isinstance(node, acts) and not isinstance(node, tree.Query) for node in statements[0].walk()):
         raise BadQuery(ONLY_READS)
 
@@ -115,10 +114,10 @@ def _first_line(error: Exception) -> str:
 
 
 def hold_session(engine: Any, backend: str) -> Any:
-    """The engine, its transactions unable to write, where the backend knows such.
+    """The engine with read-only transactions, if the backend has them.
 
     Raises:
-        FatalError: the backend does not take it.
+        FatalError: the backend refuses this mode.
     """
     from sqlalchemy import event
 
@@ -132,7 +131,7 @@ def hold_session(engine: Any, backend: str) -> Any:
 
 
 def reset_sessions(engine: Any, backend: str) -> None:
-    """Let nothing of a session (roles, locks, variables, temporary tables) meet the next step that gets it."""
+    """Reset roles, locks, variables and temporary tables of a session before another step uses it."""
     from sqlalchemy import event
 
     if backend == "postgresql":
@@ -140,19 +139,19 @@ def reset_sessions(engine: Any, backend: str) -> None:
 
 
 def _discard_all(connection: Any, record: Any) -> None:
-    if connection is None:  # it is gone
+    if connection is None:  # the connection is lost
         return
     try:
         connection.rollback()
         before, connection.autocommit = connection.autocommit, True
         connection.execute("DISCARD ALL")
         connection.autocommit = before
-    except Exception:  # whatever its state is, nobody gets it
+    except Exception:  # its state is unknown, so it is not used again
         record.invalidate()
 
 
 def keeps_sessions(backend: str, *, read_only: bool) -> bool:
-    """Whether a session may serve the next step: it cannot keep state, or its state is reset."""
+    """Whether later steps may reuse a session, because it keeps no state or its state is reset."""
     return backend == "postgresql" or (read_only and backend in ("sqlite", "duckdb"))
 
 
@@ -162,7 +161,7 @@ def _only_transactions_that_read(connection: Any, record: Any) -> None:
 
 
 def _only_reads(connection: Any, record: Any) -> None:
-    """Let SQLite refuse every action of a statement but reading (also ATTACH and PRAGMA)."""
+    """Make SQLite refuse every action except reading (including ATTACH and PRAGMA)."""
     import sqlite3
 
     allowed = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}

@@ -1,4 +1,4 @@
-"""Redis: single reading commands, their arguments bound after the split, sizes asked before anything is fetched."""
+"""Redis: single reading commands. Arguments are bound after the split; sizes are checked before data are fetched."""
 
 import re
 import shlex
@@ -9,7 +9,7 @@ from flows.errors import TransientError, suggest
 from handlers.data.binding import PLACEHOLDER, BadQuery, Lookup, fill
 from handlers.secrets import hide
 
-# Each with the command that counts how much it would fetch.
+# Each command with the one that counts how much it would fetch.
 _SIZES = {
     "LRANGE": "LLEN",
     "SMEMBERS": "SCARD",
@@ -51,7 +51,7 @@ def check_command(query: Any) -> list[str]:
     """The command and its arguments, with their placeholders.
 
     Raises:
-        BadQuery: it is not a command, or not one that only reads.
+        BadQuery: it is not a command, or not a reading one.
     """
     if isinstance(query, Mapping):
         parts = cast("Mapping[str, Any]", query)
@@ -79,8 +79,7 @@ def read_redis(client: Any, url: str, query: Any, lookup: Lookup, *, most_rows: 
     """The answer as rows: one for a hash, one per `value` for a list, none for a missing key.
 
     Raises:
-        BadQuery: it is refused or too large.
-        TransientError: the server is away.
+        BadQuery: it is refused or too large. TransientError: the server is unreachable.
     """
     import redis
 
@@ -131,7 +130,7 @@ def _span(arguments: Sequence[Any]) -> int | float:
 def _scan(client: Any, pattern: str, most_rows: int) -> list[Any]:
     rows: dict[str, None] = {}
     for key in client.scan_iter(match=pattern, count=1000):
-        rows[key] = None  # a key may come twice
+        rows[key] = None  # SCAN may return a key twice
         if len(rows) > most_rows:
             raise BadQuery(
                 f"more than max_rows {most_rows} keys match {pattern!r}; narrow the pattern or raise max_rows"

@@ -1,4 +1,4 @@
-"""Results by reference: rows too large for a context are among the artifacts, and are read where they are needed."""
+"""Results by reference: rows too large for a context are written to a file below the artifacts folder."""
 
 import base64
 import datetime as dt
@@ -21,7 +21,7 @@ _TYPE = "$type"
 
 @dataclass(frozen=True)
 class Reference:
-    """Rows that lie in a file below the artifacts instead of in the context; data steps read them by themselves."""
+    """Rows in a file below the artifacts instead of in the context; data steps read them automatically."""
 
     uri: str
     rows: int
@@ -32,7 +32,7 @@ class Reference:
 def inline_or_reference(rows: Any, call: Call, *, most_inline_bytes: int, most_bytes: int) -> Any:
     """The rows (or any other answer), or a `Reference` if they are larger than a context should carry.
 
-    The name of the file depends on its content, so doing it twice changes nothing.
+    The name of the file depends on its content, so a repetition changes nothing.
 
     Raises:
         BadQuery: they are larger than `most_bytes`.
@@ -59,10 +59,10 @@ def too_large(most_bytes: int) -> BadQuery:
 
 
 def resolve(value: Any, call: Call) -> Any:
-    """The rows behind a reference; any other value as it is.
+    """The rows behind a reference; any other value unchanged.
 
     Raises:
-        StorageError: the file is gone or was changed, or is not one of the artifacts.
+        StorageError: the file is missing or changed, or lies outside the artifacts.
     """
     if not isinstance(value, Reference):
         return value
@@ -78,7 +78,7 @@ def resolve(value: Any, call: Call) -> Any:
 
 @handler(writes="rows", effects=())
 def load_reference(result: Any, *, call: Call) -> Any:
-    """The rows of a query's result, whether they came by reference or not: for handlers that know no references."""
+    """The rows of a query's result, by reference or not, for handlers that do not support references."""
     return resolve(result, call)
 
 

@@ -1,4 +1,4 @@
-"""REST: GET or POST to an allowed host, page by page if asked, and the part of the answer that a JSONPath selects."""
+"""REST: GET or POST to an allowed host, optionally page by page; a JSONPath selects the part of the answer."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "
 
 
 class Auth(BaseModel):
-    """How a request is authorised; the secret itself is never in the pipeline."""
+    """How a request is authorised; the pipeline refers to the secret and never contains it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     type: Literal["bearer", "basic", "header"] = "bearer"
@@ -44,7 +44,7 @@ class Pagination(BaseModel):
 
 @dataclass(frozen=True)
 class RestRequest(Options):
-    """A request to a REST service, and which part of the answer is wanted; `{name}` in it stands for a value.
+    """A request to a REST service, and the wanted part of the answer; `{name}` in it stands for a value.
 
     Parameters stand in the query part of `url`, in `params`, or in both; for a name in both, `params` has the value.
     """
@@ -109,8 +109,8 @@ def call_rest(
     """The answer, or the part of it that `select` finds; with `pagination`, the items of all pages in one list.
 
     Raises:
-        BadQuery: it is refused, by us or by the other side.
-        TransientError: the other side is busy or away; carries its Retry-After.
+        BadQuery: Braid or the service refuses it. TransientError: the service is busy or unreachable; carries its
+        Retry-After.
     """
     limits = _Limits(monotonic() + timeout_s, timeout_s, most_bytes)
     with _prepared(rest, request, lookup) as sent:
@@ -123,7 +123,7 @@ def call_rest(
 
 
 def rest_pages(rest: Rest, request: RestRequest, *, timeout_s: float, most_bytes: int) -> Iterator[list[Any]]:
-    """The selected items, one list per page; the time and the bytes are those of all pages.
+    """Yield the selected items, one list per page; the limits of time and bytes are for all pages together.
 
     Raises:
         BadQuery, TransientError: as `call_rest`.
@@ -143,7 +143,7 @@ def _no_values(name: str) -> Any:
 
 @contextmanager
 def _prepared(rest: Rest, request: RestRequest, lookup: Lookup) -> Iterator[dict[str, Any]]:
-    """The request as it is sent; its secret is in no error."""
+    """The request as it is sent; errors never contain its secret."""
     check_request(request.url, request.headers or {}, request.select)
     secret = rest.secrets(request.auth.secret) if request.auth is not None else None
     address, _, query = (request.url or "").partition("#")[0].partition("?")
@@ -167,7 +167,7 @@ def _prepared(rest: Rest, request: RestRequest, lookup: Lookup) -> Iterator[dict
 
 
 class _Limits:
-    """The rest of a query's time and bytes, over all its pages."""
+    """The remaining time and bytes of a query, over all its pages."""
 
     def __init__(self, until: float, timeout_s: float, bytes_left: int) -> None:
         self.until, self.timeout_s, self.bytes_left, self.most_bytes = until, timeout_s, bytes_left, bytes_left
@@ -256,7 +256,7 @@ def _pages(
             if target is None:
                 return
             target = urljoin(current["url"], target)
-            if _origin(target) != origin:  # the secret is for one host
+            if _origin(target) != origin:  # the secret is sent only to one host
                 raise BadQuery(f"the next page is on another host, {urlsplit(target).netloc!r}; refused")
             current = {**current, "url": target, "params": None}
         elif pagination.type == "cursor":

@@ -20,11 +20,11 @@ from handlers.models import NOT_CONFIGURED, Chat, Completion
 from handlers.options import Options, spread
 
 ATTEMPTS = 3
-"""How often a language model is asked by default; answers that do not fit count."""
+"""How often a language model is asked by default, including answers of the wrong form."""
 
 
 def declare_skill(options: Mapping[str, Any]) -> StepDeclaration:
-    """Reads are the inputs and the required fields; writes are `output` or the products."""
+    """The step reads the inputs and the required fields, and writes `output` or the products."""
     chosen = _chosen_skill(options)
     if chosen is None:
         return StepDeclaration()
@@ -87,7 +87,7 @@ class StepPrompt(Options):
 
 @dataclass(frozen=True)
 class ModelOptions(Options):
-    """How a language model is asked; these values replace those of the skill."""
+    """The options for asking a language model; they override those of the skill."""
 
     model: str | None = None
     temperature: float | None = None
@@ -120,7 +120,8 @@ def skill(
     if chosen.executor != "llm":
         return _under_names(_act(chosen, values, call, asking.timeout_s), chosen, output)
     form = answer_form(chosen.output_model, chosen.output_schema, chosen.produces, chosen.optional_produces)
-    # The engine has filled in a step's own prompt; doing it again would let data bring in templates.
+    # The engine has already filled in a step's own prompt. Filling it in again would evaluate templates inside the
+    # data.
     templates = chosen if skill is not None else None
     if "chat" not in call.services:
         raise FatalError(NOT_CONFIGURED)

@@ -99,7 +99,7 @@ SKILLS: dict[str, Skill] = {}
 
 
 def skill_named(name: str) -> Skill:
-    """The skill. Raises: UnknownName: no file defines it; names are names, never paths."""
+    """The skill of that name (never a path). Raises: UnknownName: no file defines it."""
     if name not in SKILLS:
         raise UnknownName("skill", name, SKILLS)
     return SKILLS[name]

@@ -1,4 +1,4 @@
-"""SQL: `{name}` becomes a bound parameter of SQLAlchemy, wherever a value may stand, and is refused elsewhere."""
+"""SQL: `{name}` becomes a bound parameter of SQLAlchemy where SQL allows a value, and is refused elsewhere."""
 
 import datetime as dt
 import re
@@ -17,7 +17,7 @@ _TOKEN = re.compile(
     |(?P<opened>\bIN\s*\(\s*)?\{(?P<name>[A-Za-z_]\w*(?:\.\w+)*)\}(?P<closed>\s*\))?""",
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
-# Where the name of a table or column stands: no database takes a parameter there.
+# Places for the name of a table or column, where no database accepts a parameter.
 _NAME_BEFORE = re.compile(
     r"(?:\b(?:FROM|JOIN|INTO|UPDATE|TABLE|BY|AS|COLLATE|SCHEMA|VIEW|INDEX)\s+|\.\s*)$", re.IGNORECASE
 )
@@ -92,7 +92,7 @@ def bind_statement(sql: str, lookup: Lookup) -> tuple[Any, dict[str, Any]]:
 
 
 def statement_text(sql: str) -> str:
-    """The statement with a value in place of each placeholder, for parsers that know no parameters."""
+    """The statement with a value in place of each placeholder, for parsers without support for parameters."""
 
     def fill(found: "re.Match[str]") -> str:
         if found["name"] is None:
@@ -122,11 +122,11 @@ def _escape_colons(sql: str) -> str:
 def fetch(engine: Any, sql: str, lookup: Lookup, call: Call, *, bounds: Bounds, read_only: bool = True) -> list[Any]:
     """The rows as dicts; for a statement without rows, the number of rows that it changed.
 
-    Rows are counted and measured while they arrive. With `read_only`, the statement is held to reading.
+    Rows are counted and measured while they arrive. With `read_only`, the statement is restricted to reading.
 
     Raises:
-        BadQuery: it is refused, by us or by the database, or its result is larger than the bounds.
-        TransientError: the database is away or busy, or took longer than the bounds allow.
+        BadQuery: Braid or the database refuses it, or its result is larger than the bounds. TransientError: the
+        database is unreachable or busy, or took longer than the bounds allow.
     """
     from sqlalchemy import exc
 
@@ -159,7 +159,7 @@ def fetch(engine: Any, sql: str, lookup: Lookup, call: Call, *, bounds: Bounds, 
 
 
 def _as_sqlite_keeps(value: Any) -> Any:
-    """A date as the text that SQLite's driver made of it, which it is about to stop (deprecated in Python 3.12)."""
+    """A date as text, as SQLite's driver stores it; the driver's own conversion is deprecated since Python 3.12."""
     match value:
         case list():
             return [_as_sqlite_keeps(each) for each in value]

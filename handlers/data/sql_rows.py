@@ -1,4 +1,4 @@
-"""The rows of a statement, counted and measured while they arrive; and the errors of databases as ours."""
+"""The rows of a statement, counted and measured while they arrive; and the translation of database errors."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -14,7 +14,7 @@ from handlers.data.stopping import stopper
 from handlers.sqlstates import TRANSIENT_SQLSTATES
 
 _NOT_OF_A_CURSOR = ("42601", "42P11", "0A000")
-"""PostgreSQL's errors for what a cursor cannot read; the first is also its syntax error."""
+"""PostgreSQL's errors for statements that a cursor cannot read; the first is also the code of syntax errors."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Bounds:
 
 
 class QueryStopped(Exception):
-    """The statement was stopped, since its time is up or its result is no longer wanted."""
+    """The statement was stopped, because its time is up or its result is no longer wanted."""
 
 
 def execute(
     connection: Any, statement: Any, values: Mapping[str, Any], *, bounds: Bounds, read_only: bool, stop: Event
 ) -> list[Any]:
-    """The rows of a statement, or how many it changed.
+    """The rows of a statement, or the number of rows that it changed.
 
     Raises:
         BadQuery: its result is larger than the bounds.
@@ -44,9 +44,9 @@ def execute(
     if backend == "sqlite":
         import sqlite3
 
-        # No value of a row may be larger than the whole result.
+        # No value may be larger than the limit of the whole result.
         connection.connection.driver_connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max(bounds.bytes, 1_000_000))
-    # One row at a time: a few rows can be as large as the whole result may be.
+    # One row at a time, because a few rows can reach the limit of the whole result.
     streamed = connection.execution_options(stream_results=read_only, max_row_buffer=1)
     result = streamed.execute(statement, values)
     if not result.returns_rows:
@@ -77,10 +77,10 @@ def _bounded_rows(connection: Any, result: Any, *, bounds: Bounds, cursor: bool,
 
 
 def _arriving(connection: Any, result: Any) -> Iterator[Any]:
-    """The rows of a cursor in PostgreSQL, in libpq's mode of single rows: the server waits until one is taken."""
+    """The rows of a PostgreSQL cursor in libpq's single-row mode, in which the server waits until a row is read."""
     from psycopg import sql
 
-    first = result.fetchone()  # SQLAlchemy has fetched it already, and no other
+    first = result.fetchone()  # SQLAlchemy has already fetched this row, and no other
     if first is None:
         return
     yield first
@@ -90,7 +90,7 @@ def _arriving(connection: Any, result: Any) -> Iterator[Any]:
 
 
 def _least_size(value: Any) -> int:
-    """How many bytes a value has at least when it is written as JSON."""
+    """A lower bound of the bytes of a value as JSON."""
     if isinstance(value, (str, bytes, bytearray)):
         return len(value)
     if isinstance(value, memoryview):
@@ -103,7 +103,7 @@ def _least_size(value: Any) -> int:
 
 
 def _let_go(connection: Any, result: Any) -> None:
-    """Close a result; what is left of it is not read, except with MySQL, where the statement is stopped first."""
+    """Close a result without reading the remaining rows; with MySQL, the statement is stopped first."""
     if connection.dialect.name in MYSQL and result.cursor is not None:  # None after the last row
         stopper(connection)()
         with suppress(driver_error(connection)):
@@ -113,12 +113,12 @@ def _let_go(connection: Any, result: Any) -> None:
 
 
 def driver_error(connection: Any) -> type[Exception]:
-    """The driver's own kind of errors, for rows that are read from it directly."""
+    """The error class of the driver, for rows that are read from it directly."""
     return connection.dialect.dbapi.Error
 
 
 def translated(error: Exception, *, read_only: bool) -> Exception:
-    """The driver's own message; SQLAlchemy's would repeat the statement."""
+    """Our error, with the driver's message; SQLAlchemy's message would repeat the statement."""
     from sqlalchemy import exc
 
     own: Any = error.orig if isinstance(error, exc.DBAPIError) else error

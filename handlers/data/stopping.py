@@ -1,4 +1,4 @@
-"""Statements are stopped in the database when their time is up or their result is no longer wanted."""
+"""Stops statements in the database when their time is up or their result is no longer wanted."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ _WATCH_S = 0.1
 
 @contextmanager
 def watched(connection: Any, call: Call, timeout_s: float) -> Iterator[Event]:
-    """Interrupt the statement in the database when its time is up or the call is cancelled; the event is set then."""
+    """Interrupt the statement in the database when its time is up or the call is cancelled; then the event is set."""
     stop = stopper(connection)
     ended, stopped = Event(), Event()
     until = monotonic() + timeout_s
@@ -38,7 +38,7 @@ def watched(connection: Any, call: Call, timeout_s: float) -> Iterator[Event]:
 
 
 def stopper(connection: Any) -> Callable[[], None]:
-    """What stops the statement of a connection; callable from any thread."""
+    """A function that stops the statement of a connection; callable from any thread."""
     driver = connection.connection.driver_connection
     if connection.dialect.name in MYSQL and hasattr(driver, "thread_id"):
         number, url = driver.thread_id(), connection.engine.url
@@ -50,7 +50,7 @@ def stopper(connection: Any) -> Callable[[], None]:
 
 
 def _kill(url: Any, number: int) -> None:
-    """Stop the statement of a session of MySQL, from another one."""
+    """Stop the statement of a MySQL session, from another session."""
     import sqlalchemy as sa
     from sqlalchemy.exc import SQLAlchemyError
 

@@ -16,7 +16,7 @@ _MOST_PROBLEMS = 5
 
 
 class InvalidOutput(OrchestrationError, ValueError):
-    """A model's answer that does not have the form that was asked for; the message has the differences."""
+    """A model's answer that does not have the requested form; the message has the differences."""
 
 
 def output_model(model: Model) -> Model:
@@ -35,7 +35,7 @@ def output_model(model: Model) -> Model:
 
 
 class AnswerForm:
-    """The form of an answer, which answers are checked against."""
+    """The required form of an answer."""
 
     def __init__(self, schema: Mapping[str, Any], model: type[BaseModel] | None = None) -> None:
         self.schema, self._model = schema, model

@@ -1,4 +1,4 @@
-"""All rows of a query, page by page in the order of a column, for those who want every one of them."""
+"""Reads all rows of a query, page by page in the order of a column."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,12 +13,11 @@ _BOUNDS = Bounds(rows=1000, bytes=50_000_000, timeout_s=600.0)
 
 
 def read_rows(connections: Connections, name: str, query: str, *, key: str) -> Iterator[list[dict[str, Any]]]:
-    """The rows of a query that only reads; `key` is a column whose values differ.
+    """The rows of a reading query; `key` is a column with unique values.
 
     Raises:
-        BadQuery: the query, the column or the result is refused, by us or by the database.
-        TransientError: the database is away or busy.
-        UnknownName: there is no such connection.
+        BadQuery: Braid or the database refuses the query, the column or the result. TransientError: the database is
+        unreachable or busy. UnknownName: there is no such connection.
     """
     engine = connections.engine(connections.url(name), read_only=True)
     column = engine.dialect.identifier_preparer.quote(key)

@@ -1,4 +1,4 @@
-"""`transform`, which calls a registered function, and `merge`, which puts fields together by a merge strategy."""
+"""`transform`, which calls a registered function, and `merge`, which combines fields by a merge strategy."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +19,7 @@ from handlers.data.references import resolve
 
 
 def declare_transform(options: Mapping[str, Any]) -> StepDeclaration:
-    """Reads are the inputs, writes the outputs; the function must be there and take these inputs."""
+    """The step reads the inputs and writes the outputs; the function must be registered and accept these inputs."""
     name = options.get("function")
     if isinstance(name, str):
         bind_inputs(name, function_named(name), options.get("inputs"), options.get("params") or {})
@@ -49,7 +49,7 @@ def transform_fields(
 
 
 def declare_merge(options: Mapping[str, Any]) -> StepDeclaration:
-    """Reads are the inputs, the write is `output`."""
+    """The step reads the inputs and writes `output`."""
     inputs = options.get("inputs")
     fields = list(named_inputs(inputs).values())
     if inputs is not None and len(fields) < 2:
@@ -72,7 +72,9 @@ def merge_fields(
     params: dict[str, Any] | None = None,
     call: Call,
 ) -> dict[str, Any]:
-    """Several fields as one, by a merge strategy; `by_name`, the default, keeps each whole under its own name."""
+    """Several fields combined by a merge strategy; the default `by_name` is a mapping from each field's name to its
+    value.
+    """
     values = read_inputs(context, inputs, step=call.step_id)
     results = [BranchResult(name, True, resolve(value, call)) for name, value in values.items()]
     return {output: merge_results(strategy, results, params or {})}

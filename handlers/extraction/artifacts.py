@@ -1,4 +1,4 @@
-"""The common part of the extractors of tables, images and code: reading documents again, making records."""
+"""Shared by the extractors of tables, images and code: rereading documents, and making records."""
 
 import hashlib
 import logging
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FoundArtifact:
-    """An artifact before it has an id; `identity` tells it from others where the content does not."""
+    """An artifact before it has an id; `identity` distinguishes it from artifacts with the same content."""
 
     content: str
     uri: str | None = None
@@ -50,7 +50,7 @@ def collect(
             reason = f"{kind}s: {str(error).removeprefix(f'{document.uri}: ')}"
             logger.warning("%s: set aside, %s", document.name, reason)
             call.fail_item(document.name, reason, transient=isinstance(error, TooBusy))
-        except Exception as error:  # whatever a parser stumbles over is the fault of this document alone
+        except Exception as error:  # any error of a parser concerns this document alone
             logger.warning("%s: looking for %ss failed", document.name, kind, exc_info=True)
             call.fail_item(
                 document.name, f"{kind}s: their reader failed ({type(error).__name__}); the log has the details"
@@ -60,7 +60,7 @@ def collect(
 
 
 def artifact_ids(document_id: str, artifacts: Sequence[Artifact]) -> list[str]:
-    """The ids that artifacts get in a document of that id; not those of images, which depend on their bytes."""
+    """The ids of artifacts in the document with that id; not for images, whose ids depend on their bytes."""
     seen: Counter[str] = Counter()
     found: list[str] = []
     for each in artifacts:
@@ -74,7 +74,7 @@ def read_again(document: Document, call: Call) -> bytes:
     """The bytes that the document was extracted from.
 
     Raises:
-        TooBusy: they changed since.
+        TooBusy: the document has changed since.
     """
     data = fetch_source(document.uri, call).data
     if hashlib.sha256(data).hexdigest() != document.content_sha256:

@@ -1,4 +1,4 @@
-"""Putting a document's text together piece by piece, so that the offsets of its blocks are right by construction."""
+"""Assembles a document's text piece by piece, so that the offsets of its blocks are correct by construction."""
 
 import re
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _TRANSLATED = {
 
 
 class Assembly:
-    """Grows a text, in Markdown, and its blocks; pieces are set apart by an empty line."""
+    """Collects a Markdown text and its blocks; an empty line separates the pieces."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
@@ -28,7 +28,7 @@ class Assembly:
         return "".join(self._parts)
 
     def add(self, kind: str, text: str, *, level: int = 0, page: int | None = None) -> None:
-        """Append a block; white space around it is dropped, and an empty one altogether."""
+        """Append a block without surrounding white space; an empty block is ignored."""
         text = printable(text)
         text = text.strip("\n").rstrip() if kind == "code" else text.strip()
         if not text:
@@ -53,7 +53,7 @@ class Assembly:
         self.add("table", to_markdown_table(rows), page=page)
 
     def append(self, text: str, blocks: Sequence[Block], *, below: int = 0, page: int | None = None) -> None:
-        """Append a text that has blocks already; its headings stand `below` so many levels."""
+        """Append a text with its blocks; its headings are moved down by `below` levels."""
         for block in blocks:
             piece = text[block.start : block.end]
             if block.kind == "heading" and below and piece.startswith("#"):
@@ -71,14 +71,14 @@ class Assembly:
 
 
 def printable(text: str) -> str:
-    """The text without control characters and private ones; those that break a line or are bullets become such."""
+    """The text without control and private-use characters; those that mean a line break or a bullet are replaced."""
     if not _NOT_PLAIN.search(text):
         return text
     return _UNPRINTABLE.sub("", text.translate(_TRANSLATED))
 
 
 def to_markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose first row is the header; short rows are filled up, empty columns and rows left out."""
+    """A Markdown table whose first row is the header; short rows are padded, empty columns and rows are left out."""
     cells = [[" ".join(printable(cell).split()).replace("|", "\\|") for cell in row] for row in rows]
     columns = [column for column in zip_longest(*cells, fillvalue="") if any(column)]
     lines = [list(row) for row in zip(*columns, strict=True) if any(row)]
@@ -89,7 +89,7 @@ def to_markdown_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def longest_run(text: str, character: str) -> int:
-    """How often `character` stands in a row, at most."""
+    """The length of the longest run of `character`."""
     longest = run = 0
     for found in text:
         run = run + 1 if found == character else 0

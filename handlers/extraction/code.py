@@ -1,4 +1,4 @@
-"""`extract_code_blocks` and `merge_extractions`: code as it stands in documents, and all artifacts in one list."""
+"""`extract_code_blocks` and `merge_extractions`: the blocks of code in documents, and all artifacts in one list."""
 
 import json
 import re
@@ -30,9 +30,9 @@ def merge_extractions(
     *,
     call: Call,
 ) -> tuple[Artifact, ...]:
-    """All artifacts: document by document, in each first tables, then images, then code; none twice.
+    """All artifacts without duplicates: per document first tables, then images, then code.
 
-    The last are the words of each page of `documents` that was recognised in a picture, with their confidence.
+    They end with the recognised words (OCR) of each page of `documents`, with their confidence.
     """
     words = collect(remaining(documents, call), "words", _words, call)
     order: dict[str, dict[str, Artifact]] = {}
@@ -49,7 +49,7 @@ def _words(document: Document) -> Iterator[FoundArtifact]:
 
 def _code_blocks(document: Document) -> Iterator[FoundArtifact]:
     if is_data(document.mime_type):
-        return  # a JSON file or a program is no code in a document
+        return  # a JSON file or a program is not a block of code inside a document
     for block in document.blocks:
         if block.kind != "code":
             continue

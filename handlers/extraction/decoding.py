@@ -1,4 +1,4 @@
-"""Bytes of text files to strings: by marks, UTF-8, the declared encoding, or else a guess that is reported as one."""
+"""Decodes text files: by byte order mark, UTF-8, the declared encoding, or else a guess that is reported as such."""
 
 import codecs
 import re
@@ -9,7 +9,7 @@ from handlers.extraction.formats import Unreadable
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it starts with
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, because its mark begins with that of UTF-16
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
@@ -17,11 +17,11 @@ _MARKS = (
 _ESCAPES = ((b"\x1b$)C", "iso2022_kr"), (b"\x1b$B", "iso2022_jp_ext"), (b"\x1b$@", "iso2022_jp_ext"))
 _SAMPLE_BYTES = 200_000
 _MOSTLY = 0.05
-"""The share of characters that may be damaged in a text whose encoding is declared."""
+"""The largest share of damaged characters in a text with a declared encoding."""
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
 _BREAKS = re.compile("\r\n?|[\x0b\x85]")
 _NO_CHARSETS = ("undefined", "idna", "punycode", "unicode-escape", "raw-unicode-escape")
-# What web pages mean by these names: https://encoding.spec.whatwg.org/#names-and-labels
+# The meaning of these names on the web: https://encoding.spec.whatwg.org/#names-and-labels
 _SUPERSETS = {
     "ascii": "cp1252",
     "iso8859-1": "cp1252",
@@ -44,11 +44,11 @@ class Decoded:
     encoding: str = "utf-8"
     guessed: bool = False
     damaged: int = 0
-    """How many characters could not be read and are U+FFFD now."""
+    """How many characters could not be decoded and were replaced by U+FFFD."""
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """The metadata of a document about its encoding: none for sound UTF-8."""
+        """The metadata of a document about its encoding; empty for valid UTF-8."""
         said = [] if self.encoding == "utf-8" else [("encoding", self.encoding)]
         if self.guessed:
             said.append(("encoding_guessed", "yes"))
@@ -60,11 +60,11 @@ class Decoded:
 def decode(data: bytes, *, declared: str | None = None, assumed: str | None = None) -> Decoded:
     """The text, with `\\n` line ends, without byte order mark and control characters.
 
-    A mark decides, then whether it is UTF-8 (a few damaged bytes do not change that), then the `declared` encoding,
-    then the `assumed` one, then a guess. Names of encodings that do not exist are passed over.
+    Tried in this order: the byte order mark, UTF-8 (with a few damaged bytes allowed), the `declared` encoding, the
+    `assumed` one, a guess. Unknown names of encodings are ignored.
 
     Raises:
-        Unreadable: this is no text, or not in the encoding that its mark says.
+        Unreadable: it is not text, or not in the encoding of its byte order mark.
     """
     for mark, encoding in _MARKS:
         if data.startswith(mark):
@@ -88,7 +88,7 @@ def decode(data: bytes, *, declared: str | None = None, assumed: str | None = No
 
 
 def known_encoding(name: str | None) -> str | None:
-    """Python's name of a text encoding as the web means it; None if there is none of that name."""
+    """Python's name of a text encoding, as the web defines it; None for an unknown name."""
     try:
         found = codecs.lookup((name or "").strip())
     except (LookupError, ValueError):  # a ValueError for a name with a NUL in it
@@ -125,7 +125,7 @@ def _utf8(data: bytes) -> Decoded | None:
 
 
 def _wide(data: bytes) -> Decoded:
-    """UTF-16 or UTF-32 without a mark, told by where its zeros stand."""
+    """UTF-16 or UTF-32 without a mark, recognised by the positions of zero bytes."""
     size = len(data) - len(data) % 4
     zeros = [data[at:size:4].count(0) * 4 / max(size, 1) for at in range(4)]
     for encoding, empty, full in (
@@ -147,8 +147,8 @@ def _wide(data: bytes) -> Decoded:
 def _guess(data: bytes) -> str:
     """The most likely encoding of a text that is not UTF-8.
 
-    chardet knows languages by their letters. It takes rare encodings of the past for likely ones if a text is short:
-    these are weighed down here, and so are encodings in which words mix scripts.
+    chardet recognises languages by their letters. For short texts it overrates rare, old encodings; so this function
+    lowers their weight, and that of encodings in which words mix scripts.
     """
     import chardet
 
@@ -206,7 +206,7 @@ _ODD = frozenset("¤¦¨¬¯¸¹²³¼½¾×÷ˇ˘˙˛˝")
 
 
 def _plausible(sample: bytes, encoding: str) -> float:
-    """From 0 to 1: how much the sample looks like words in that encoding."""
+    """How much the sample looks like words in that encoding, from 0 to 1."""
     try:
         text = sample.decode(encoding, errors="replace")
     except UnicodeError:

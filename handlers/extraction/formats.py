@@ -1,4 +1,6 @@
-"""The protocol of readers: a file's bytes in; its text, blocks and attachments out, or the reason of a failure."""
+"""The protocol of readers: they take a file's bytes and return its text, blocks and attachments, or the reason of a
+failure.
+"""
 
 import time
 from collections.abc import Sequence
@@ -16,16 +18,16 @@ HTML = "text/html"
 MARKDOWN = "text/markdown"
 PICTURE = "image/x-any"
 WEB_PAGE = "text/html; main"
-"""HTML of which only the main text counts."""
+"""The media type for HTML of which only the main text is read."""
 
 
 class Unreadable(Exception):
-    """A document that no text can be taken from; the message is the reason, for people."""
+    """No text can be extracted from a document; the message is the reason, for people."""
 
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file that was fetched and not yet read."""
+    """A file that was fetched but not yet read."""
 
     data: bytes
     name: str = ""
@@ -38,7 +40,7 @@ class RawFile:
     """The value of `time.thread_time()` when the reader began."""
 
     def check_time(self) -> None:
-        """Readers call this now and then.
+        """Readers call this regularly.
 
         Raises:
             Unreadable: the CPU time is used up.
@@ -51,7 +53,7 @@ class RawFile:
 
 @dataclass(frozen=True)
 class Attachment:
-    """A file inside a file, which becomes a separate document, such as the attachment of a mail."""
+    """A file inside another one, such as the attachment of a mail; it becomes a separate document."""
 
     name: str
     data: bytes
@@ -68,15 +70,15 @@ class Extracted:
     metadata: tuple[tuple[str, str], ...] = ()
     attachments: tuple[Attachment, ...] = ()
     scanned_pages: tuple[int, ...] = ()
-    """Pages, counted from 1, that show pictures and have no text of their own, or letters that cannot be known."""
+    """Pages (from 1) with pictures and no text, or with letters that cannot be decoded."""
     page_count: int = 0
-    """Of a format whose pages can be shown as pictures."""
+    """The number of pages, for a format whose pages can be rendered as pictures."""
     words: tuple[RecognisedWord, ...] = ()
-    """Those that were recognised in pictures."""
+    """The words that were recognised in pictures (OCR)."""
 
 
 class TextExtractor(Protocol):
-    """Takes the text out of files of every format; replace it with the service `text_extractor`."""
+    """Extracts the text of files of every format; the service `text_extractor` replaces it."""
 
     def extract(self, file: RawFile) -> Extracted:
         """The text and its structure.

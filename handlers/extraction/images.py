@@ -1,4 +1,4 @@
-"""`extract_images`: pictures out of documents into storage, with the caption or alternative text they have."""
+"""`extract_images`: writes the pictures of documents to storage, with their captions or alternative texts."""
 
 import hashlib
 import logging
@@ -34,10 +34,9 @@ def extract_images(
 ) -> tuple[Artifact, ...]:
     """The pictures in all documents, their bytes written below `artifacts_url`, in the order of the documents.
 
-    One that a document shows often is stored once. Pictures that are narrower or lower than `min_pixels` are
-    decoration and left out, if the format says how large they are. One that is damaged or missing is left out with a
-    warning. HTML and Markdown only refer to pictures: what
-    they say of them is kept, with the address if it is one of the web.
+    A picture that a document shows several times is stored once. Pictures narrower or lower than `min_pixels` count as
+    decoration and are left out, if the format has their size. Damaged or missing pictures are left out with a warning.
+    HTML and Markdown only refer to pictures: their captions are kept, with the address if it is on the web.
     """
     storage: Storage = call.services["storage"]
     root: str = call.services["artifacts_url"]

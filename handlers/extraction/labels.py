@@ -12,5 +12,5 @@ def described(alternative: str) -> str:
 
 
 def is_direction(text: str) -> bool:
-    """Whether this is only the label of an arrow, as `top` or `next`."""
+    """Whether this is only a navigation label such as `top` or `next`."""
     return (label := text.strip(" «»<>←→↑-").lower()) in DIRECTIONS or (not label and bool(text))

@@ -1,6 +1,6 @@
-"""Documents inside files: what archives hold and mails bring along is found, named and read as documents of their own.
+"""Documents inside files: the contents of archives and the attachments of mails become separate documents.
 
-The URI of a member is that of its container, `!/` and its path there; containers may lie inside each other.
+The URI of a member is the URI of its container, `!/` and its path there; containers may be nested.
 """
 
 import atexit
@@ -27,7 +27,7 @@ from handlers.records import Fetched
 MARK = "!/"
 LIMITS = ArchiveLimits()
 _KEPT = 4
-"""Unpacked containers that are kept, since documents come in the order of their names."""
+"""How many unpacked containers are kept; few suffice, since documents come in the order of their names."""
 _LONGEST_NAME = 200
 
 
@@ -37,7 +37,7 @@ def inside(container: str, member: str) -> str:
 
 
 def split_member(uri: str) -> tuple[str, tuple[str, ...]]:
-    """The file that is stored, and the path from there through containers to the document; for most it is empty."""
+    """The stored file, and the path through its containers to the document; the path is empty for most documents."""
     if MARK not in uri:
         return uri, ()
     first, *rest = uri.split(MARK)
@@ -60,7 +60,7 @@ def members_of(path: str, name: str) -> list[Member]:
     """The files in the container at `path`, whose name is `name`, sorted by their own names.
 
     Raises:
-        Unreadable: it is broken, or more comes out of it than is allowed.
+        Unreadable: it is broken, or its contents exceed the limits.
     """
     return sorted((member for member, _ in _opened(path, name)), key=lambda each: each.name)
 
@@ -68,7 +68,7 @@ def members_of(path: str, name: str) -> list[Member]:
 def unpack(path: str, name: str, folder: str) -> dict[str, str]:
     """Write the files in a container into a folder; the names of the written files by those of the members.
 
-    Members of formats that nobody reads are left out, and so are damaged and encrypted ones.
+    Members of unsupported formats are left out, and so are damaged and encrypted ones.
 
     Raises:
         Unreadable: as `members_of`.
@@ -105,7 +105,7 @@ def _attached(path: str, name: str) -> Iterator[tuple[Member, IO[bytes]]]:
 
 
 def _own_name(name: str, taken: Counter[str]) -> str:
-    """A path inside the container that no other member has, and that never leads out of it."""
+    """A unique path inside the container, which never leads out of it."""
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     clean = "/".join(parts).replace("\0", "").replace(MARK, "%21/") or "unnamed"
     if len(clean) > _LONGEST_NAME and "/" not in clean:
@@ -119,14 +119,14 @@ def _own_name(name: str, taken: Counter[str]) -> str:
 
 
 class _Cache:
-    """The last few containers that were used, unpacked on this machine's disk."""
+    """The most recently used containers, unpacked on this machine's disk."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self._kept: OrderedDict[tuple[object, ...], tuple[str, dict[str, str]]] = OrderedDict()
 
     def file(self, key: tuple[object, ...], name: str, fill: Callable[[str], dict[str, str]]) -> str | None:
-        """The path of what `fill` wrote into a folder under that name; None if it did not. Call it with the lock."""
+        """The path of the file that `fill` wrote under that name, or None. Hold the lock when calling it."""
         if key not in self._kept:
             atexit.unregister(self.clear)
             atexit.register(self.clear)
@@ -156,7 +156,7 @@ class Contents(Protocol):
     def fetch(self, uri: str, *, source: str = "", max_bytes: int | None = None) -> Fetched: ...
 
     def storage_of(self, uri: str, *, source: str = "") -> Storage | None:
-        """The storage that a document is a file of; None if its source is of another kind."""
+        """The storage of a document that is a file; None if its source is of another kind."""
         ...
 
 
@@ -181,7 +181,9 @@ def fetch_source(uri: str, call: Call, *, source: str = "", max_bytes: int | Non
 
 
 def hash_source(uri: str, call: Call, *, source: str = "") -> str:
-    """The SHA-256 of a document's content, in hex; a file is read as a stream. It raises as `fetch_source`."""
+    """The SHA-256 of a document's content, in hex; a file is read as a stream. Raises the same errors as
+    `fetch_source`.
+    """
     storage = None if split_member(uri)[1] else _storage_of(uri, call, source)
     if storage is None:
         return hashlib.sha256(fetch_source(uri, call, source=source).data).hexdigest()
@@ -201,7 +203,7 @@ def list_members(uri: str, call: Call, *, source: str = "") -> list[Member]:
 
     Raises:
         StorageError: it is not there.
-        Unreadable: it is broken, or more comes out of it than is allowed.
+        Unreadable: it is broken, or its contents exceed the limits.
     """
     with _CACHE.lock:
         path = _local_path(uri, call, source)
@@ -210,7 +212,7 @@ def list_members(uri: str, call: Call, *, source: str = "") -> list[Member]:
 
 
 def _local_path(uri: str, call: Call, source: str) -> str:
-    """A file of this machine with the content of a document; it stays while the cache's lock is held."""
+    """A local file with the content of a document; it exists as long as the cache's lock is held."""
     stored, path = split_member(uri)
     storage = _storage_of(stored, call, source)
     version, here = ("of the run", call.run_id), stored

@@ -1,4 +1,4 @@
-"""Documents that are archives of XML: their parts, the relations of these, and the limits for them."""
+"""Documents that are archives of XML: their parts, the relations between the parts, and limits."""
 
 import io
 import posixpath
@@ -77,14 +77,14 @@ class Package:
                 content = stream.read(_MAX_PART_BYTES + 1)
         except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError, OSError) as error:
             raise Unreadable(f"is damaged: {name} in it cannot be unpacked; get a whole copy of it") from error
-        except RuntimeError as error:  # as zipfile calls a member that needs a password
+        except RuntimeError as error:  # the error of zipfile for a member with a password
             raise Unreadable("is protected by a password; save it without one") from error
         if len(content) > _MAX_PART_BYTES:
             raise Unreadable(f"{name} in it unpacks to more than is reasonable")
         return content
 
     def xml(self, name: str) -> etree._Element:
-        """The root of a member that is XML, without what its producer wrote for older programs.
+        """The root of an XML member, without the alternatives for older programs.
 
         Raises:
             Unreadable: as `read`, or it is no XML.
@@ -95,7 +95,7 @@ class Package:
         return root
 
     def relations(self, part: str) -> dict[str, Relation]:
-        """How `part` refers to others, by id; the whole package has the name ""."""
+        """The relations of `part` to other parts, by id; "" is the whole package."""
         folder, name = posixpath.split(part)
         listed = posixpath.join(folder, "_rels", f"{name}.rels")
         if listed not in self:
@@ -112,7 +112,7 @@ class Package:
         return targets[0]
 
     def related(self, part: str, kind: str) -> Iterator[str]:
-        """The members that `part` refers to as a `kind`, as far as they are there."""
+        """The existing members that `part` refers to with relations of a `kind`."""
         for relation in self.relations(part).values():
             if relation.kind == kind and not relation.outside and relation.target in self:
                 yield relation.target
@@ -148,7 +148,7 @@ _PROPERTIES = {
 
 
 def check_password(data: bytes) -> None:
-    """Refuse a document that office programs have encrypted.
+    """Refuse a document that was encrypted by an office program.
 
     Raises:
         Unreadable: it is.
@@ -178,7 +178,7 @@ def parse_xml(data: bytes, name: str = "it") -> etree._Element:
 
 
 def unreadable_xml(name: str, error: etree.XMLSyntaxError) -> Unreadable:
-    """Why XML cannot be read: two limits of its parser are no damage."""
+    """The reason why XML cannot be read; two of the parser's limits do not mean damage."""
     said = str(error.msg)
     if "depth" in said:
         return Unreadable(f"is nested too deeply to be read: {name} has more than two thousand levels")
@@ -200,7 +200,7 @@ def all_text(node: etree._Element) -> str:
 
 
 def _choose(alternative: etree._Element) -> None:
-    """Replace alternatives by the first of them: both have the same content, so text would be there twice."""
+    """Keep only the first of the alternatives; they have the same content, so the text would appear twice."""
     parent = alternative.getparent()
     if parent is None:
         return

@@ -1,4 +1,4 @@
-"""Where parsers of untrusted files run: apart from this process, by the service `parsers`, within limits."""
+"""Runs parsers of untrusted files in separate processes with limits, through the service `parsers`."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 class Parsers(Protocol):
-    """The service `parsers`: it calls functions of modules where they can do no harm.
+    """The service `parsers`: calls functions of modules in isolation.
 
     The methods raise the errors of `function`, and besides:
 
@@ -38,7 +38,7 @@ class Parsers(Protocol):
 
 
 class ParsersHere:
-    """Parsers in this process: without limits of memory, and a crash is everybody's."""
+    """Parsers in this process: without memory limits, and a crash ends the whole process."""
 
     cpu_s = 60.0
 
@@ -52,7 +52,7 @@ class ParsersHere:
 
 
 class TooBusy(Unreadable):
-    """A file that could not be read now, through no fault of its own."""
+    """A file that could not be read now, for a reason outside the file."""
 
 
 def parsers_of(call: Call) -> Parsers:
@@ -61,7 +61,7 @@ def parsers_of(call: Call) -> Parsers:
 
 
 def parsed(call: Call, function: Callable[..., Result], *arguments: Any) -> Result:
-    """What `function(*arguments)` returns, called where it can do no harm.
+    """The result of `function(*arguments)`, called in isolation.
 
     Raises:
         Unreadable: it broke a limit or crashed; also any error of `function`.
@@ -73,7 +73,7 @@ def parsed(call: Call, function: Callable[..., Result], *arguments: Any) -> Resu
 
 
 def parsed_items(call: Call, function: Callable[..., Iterator[Result]], *arguments: Any) -> Iterator[Result]:
-    """What the generator `function(*arguments)` yields, called where it can do no harm; it raises as `parsed`."""
+    """Yield the items of the generator `function(*arguments)`, called in isolation; raises as `parsed`."""
     try:
         yield from parsers_of(call).stream(function, *arguments, cancelled=lambda: call.cancelled)
     except (LimitExceeded, CallCrashed, TransientError) as error:
@@ -82,10 +82,10 @@ def parsed_items(call: Call, function: Callable[..., Iterator[Result]], *argumen
 
 @contextmanager
 def blaming(name: str) -> Iterator[None]:
-    """Treat any error of a parser inside as an error of this file alone.
+    """Inside the block, treat any error of a parser as an error of this file alone.
 
     Raises:
-        Unreadable: for any error but the end of the step.
+        Unreadable: for any error except a cancellation.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""PDFium for handlers: one call at a time, since it is not thread-safe and branches run in threads."""
+"""PDFium, limited to one call at a time, since it is not thread-safe and branches run in threads."""
 
 import threading
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ def open_pdf(data: bytes) -> Iterator[Any]:
     """An open `pypdfium2.PdfDocument`; no other thread uses PDFium until it is closed.
 
     Raises:
-        Unreadable: this is no PDF, it is encrypted, or PDFium cannot open it.
+        Unreadable: it is not a PDF, it is encrypted, or PDFium cannot open it.
     """
     import pypdfium2
     from pypdfium2 import raw

@@ -1,4 +1,4 @@
-"""Pictures of each format: the bytes where the file holds them, the address where it only refers to them."""
+"""The pictures in documents of each format: their bytes if the file contains them, else their address."""
 
 import base64
 import binascii
@@ -37,18 +37,18 @@ class Picture:
 
 @dataclass(frozen=True)
 class LostPicture:
-    """A picture that a document should have and cannot show, and why, for the log."""
+    """A missing or damaged picture of a document, with the reason for the log."""
 
     reason: str
     page: int | None = None
 
 
 def pictures_of_pdf(data: bytes, min_pixels: int) -> Iterator[Picture | LostPicture]:
-    """Page by page; the caption is a line right below the picture that starts as captions do."""
+    """The pictures page by page; a caption is a line directly below the picture that starts like one (`Figure 1`)."""
     with open_pdf(data) as pdf:
         count = len(pdf)
     for number in range(count):
-        # Opened anew for every page: what is yielded is stored, and nobody should wait for PDFium meanwhile.
+        # Reopened for every page, so that PDFium is free for others while the caller stores a picture.
         with open_pdf(data) as pdf:
             found = list(_pictures_of_page(pdf, number, min_pixels))
         yield from found
@@ -76,13 +76,13 @@ def _pictures_of_page(pdf: Any, number: int, min_pixels: int) -> Iterator[Pictur
 
 
 def pictures_of_docx(data: bytes) -> Iterator[Picture | LostPicture]:
-    """In the order of the text."""
+    """The pictures in the order of the text."""
     package = Package(data, "DOCX")
     yield from _pictures_of_part(package, package.main_part, page=None)
 
 
 def pictures_of_pptx(data: bytes) -> Iterator[Picture | LostPicture]:
-    """Slide by slide; the page is the slide's number."""
+    """The pictures slide by slide; the page is the slide's number."""
     package = Package(data, "PPTX")
     for number, slide in enumerate(slides_of(package), 1):
         yield from _pictures_of_part(package, slide, page=number)
@@ -117,7 +117,7 @@ def _pictures_of_part(package: Package, part: str, page: int | None) -> Iterator
 
 
 def pictures_of_html(data: bytes) -> Iterator[Picture | LostPicture]:
-    """Of every `<img>` the alternative text, else the caption of its figure; `data:` addresses are decoded."""
+    """Every `<img>` with its alternative text, else the caption of its figure; `data:` addresses are decoded."""
     parser = _ImageParser()
     parser.feed(decode_page(data).text)
     parser.close()
@@ -155,7 +155,7 @@ class _ImageParser(HTMLParser):
 
 
 def pictures_of_markdown(text: str) -> Iterator[Picture | LostPicture]:
-    """What stands in `![…](…)` outside of code."""
+    """The pictures in `![…](…)` outside of code."""
     for token in parse(text):
         for child in token.children or ():
             if child.type == "image":

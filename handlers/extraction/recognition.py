@@ -1,6 +1,6 @@
-"""Text recognition (OCR): the words in pictures of pages, each with the confidence of the engine that read it.
+"""Text recognition (OCR): the words in pictures of pages, each with the engine's confidence.
 
-RapidOCR carries its models in its package; tesseract is a program of the machine. Neither asks a network for anything.
+RapidOCR's package contains its models; tesseract is a program of the machine. Neither uses the network.
 """
 
 import csv
@@ -24,11 +24,11 @@ Engine: TypeAlias = Literal["rapidocr", "tesseract"]
 _DPI = 200
 _MOST_PIXELS = 40_000_000
 _PARAGRAPH_GAP = 0.8
-"""The space above a line, in heights of lines, from which it begins a paragraph."""
+"""The space above a line, in line heights, from which the line begins a new paragraph."""
 
 
 def installed_engines() -> tuple[Engine, ...]:
-    """The engines that can be used here, the better one first."""
+    """The installed engines, the better one first."""
     found: list[Engine] = []
     if importlib.util.find_spec("rapidocr") is not None and importlib.util.find_spec("onnxruntime") is not None:
         found.append("rapidocr")
@@ -39,16 +39,18 @@ def installed_engines() -> tuple[Engine, ...]:
 
 @dataclass(frozen=True)
 class Recognition:
-    """The service `recognition`: the engine that reads pictures, and how sure of a page it must be."""
+    """The service `recognition`: the engine that reads pictures, and the least confidence that a page needs."""
 
     engine: Engine | None = None
     min_confidence: float = 0.6
     languages: str = "eng"
-    """Of tesseract, joined by `+`; RapidOCR's models know those with Latin letters, Chinese and Japanese."""
+    """The languages of tesseract, joined by `+`; RapidOCR's models support languages in Latin letters, Chinese and
+    Japanese.
+    """
 
     @classmethod
     def chosen(cls, engine: Engine | Literal["auto", "none"], min_confidence: float, languages: str) -> "Recognition":
-        """As settings describe it: `auto` takes the best engine that is installed, `none` takes none."""
+        """The recognition from settings: `auto` is the best installed engine, `none` is no engine."""
         installed = installed_engines()
         if engine == "auto":
             return cls(installed[0] if installed else None, min_confidence, languages)
@@ -61,7 +63,7 @@ HOW_TO_GET_AN_ENGINE = "install the extra `ocr` or tesseract, and run again with
 
 
 def recognition_of(call: Call) -> Recognition:
-    """The recognition of a run; without the service, there is no engine."""
+    """The recognition of a run; without the service, no engine."""
     return call.services["recognition"] if "recognition" in call.services else Recognition()
 
 
@@ -91,10 +93,10 @@ class RecognisedPage(NamedTuple):
 
 
 def recognise(data: bytes, mime_type: str, pages: Sequence[int], recognition: Recognition) -> Iterator[RecognisedPage]:
-    """Read pages of a PDF or of a picture, counted from 1; called by the service `parsers`.
+    """Recognise pages (from 1) of a PDF or picture; called by the service `parsers`.
 
     Raises:
-        Unreadable: it cannot be shown, or is too large.
+        Unreadable: a page cannot be rendered, or is too large.
     """
     read = {"rapidocr": _with_rapidocr, "tesseract": _with_tesseract}[cast("Engine", recognition.engine)]
     for number in pages:
@@ -147,7 +149,7 @@ def _rapidocr() -> Any:
     from rapidocr import RapidOCR
 
     threads = {f"EngineConfig.onnxruntime.{kind}_op_num_threads": 1 for kind in ("intra", "inter")}
-    # All lines, however unsure: what becomes of a page is decided by its confidence as a whole.
+    # Keep all lines, even uncertain ones; the page's overall confidence decides about the page.
     return RapidOCR(params={"Global.log_level": "critical", "Global.text_score": 0.0, **threads})
 
 
@@ -160,17 +162,17 @@ def _with_rapidocr(picture: Any, recognition: Recognition) -> list[list[list[Pag
 def _lines_of_rapidocr(picture: Any) -> list[list[PageWord]]:
     import numpy as np
 
-    # Each call says all of it: the engine remembers what the one before said.
+    # Pass all options in each call, because the engine keeps those of the previous call.
     steps = {"use_det": True, "use_cls": True, "use_rec": True, "return_word_box": True}
     found: Any = _rapidocr()(np.asarray(picture)[:, :, ::-1], **steps)
     words = getattr(found, "word_results", None) or ()
-    # Where nothing was recognised, a line is one empty word.
+    # If nothing was recognised, a line is one empty word.
     lines = [[_word(*word) for word in line if isinstance(word, tuple) and str(word[0]).strip()] for line in words]
     return [line for line in lines if line]
 
 
 def _turn_of(picture: Any, lines: Sequence[Sequence[PageWord]]) -> int:
-    """By how many degrees a page has to be turned to the left to be read; lines are recognised however they lie."""
+    """By how many degrees to turn a page to the left; lines are recognised in any orientation."""
     import numpy as np
 
     longest = sorted(lines, key=lambda line: -sum(len(word.text) for word in line))[:5]
@@ -196,7 +198,7 @@ def _word(text: str, confidence: float, box: Sequence[Sequence[float]]) -> PageW
 
 
 def _with_tesseract(picture: Any, recognition: Recognition) -> list[list[list[PageWord]]]:
-    """The page as it lies; if that makes little sense, as it makes most sense."""
+    """The page as it is; if that gives few words, in the orientation that gives the best result."""
     best = _turned_for_tesseract(picture, 0, recognition)
     if best.confidence < recognition.min_confidence:
         turned = (_turned_for_tesseract(picture, degrees, recognition) for degrees in (90, 180, 270))
@@ -225,7 +227,7 @@ def _turned_for_tesseract(picture: Any, degrees: int, recognition: Recognition) 
 
 
 def _paragraphs(lines: Sequence[list[PageWord]]) -> list[list[list[PageWord]]]:
-    """Lines from top to bottom, parted where the space between them is wide."""
+    """The lines from top to bottom, split into paragraphs at wide spaces."""
     found: list[list[list[PageWord]]] = []
     last = 0.0
     for line in lines:
@@ -239,9 +241,9 @@ def _paragraphs(lines: Sequence[list[PageWord]]) -> list[list[list[PageWord]]]:
 
 
 def with_recognised(extracted: Extracted, pages: Sequence[RecognisedPage], recognition: Recognition) -> Extracted:
-    """A document with the words of its scanned pages in their places, and the metadata about them.
+    """The document with the recognised words of its scanned pages in place, and metadata about them.
 
-    Pages of which the engine is less sure than it must be are left out and named.
+    Pages below the least confidence are left out, and the metadata lists them.
     """
     sure = {page.number: page for page in pages if page.paragraphs and page.confidence >= recognition.min_confidence}
     unsure = [page.number for page in pages if page.paragraphs and page.number not in sure]
@@ -267,7 +269,7 @@ def with_recognised(extracted: Extracted, pages: Sequence[RecognisedPage], recog
 
 
 def reason_unread(pages: Sequence[RecognisedPage], recognition: Recognition) -> str:
-    """Why a document of scanned pages alone has no text."""
+    """The reason why a document of only scanned pages has no text."""
     unsure = [page for page in pages if page.paragraphs]
     if not unsure:
         return "shows no words that can be recognised"

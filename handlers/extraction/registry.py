@@ -57,19 +57,19 @@ class Format:
     suffixes: tuple[str, ...]
     read: Callable[[RawFile], Extracted]
     is_data: bool = False
-    """Whether a block of code in it is the document itself rather than a sample inside a text."""
+    """Whether the whole file is code or data, so that its blocks of code are not samples inside a text."""
     parser: Literal["python", "markup", "native"] = "native"
-    """The kind of its reader: Python alone, Python with a native parser for the markup inside, or native."""
+    """The kind of its reader: pure Python, Python with a native markup parser, or native."""
     holds: Literal["", "archive", "mail"] = ""
-    """Of a container: what kind of file its members are found in."""
+    """For a container: the kind of container."""
 
 
 _SMALL_BYTES = 50_000
-"""Even what takes a reader the square of a text's length takes a fraction of a second."""
+"""The most bytes that are read in this process; up to this size, even quadratic readers take a fraction of a second."""
 
 
 def of_text(read: Callable[[str], Extracted]) -> Callable[[RawFile], Extracted]:
-    """A reader of files from one of text: it is decoded first, and the document says in which encoding."""
+    """Turn a reader of text into a reader of files, which decodes the bytes and records the encoding as metadata."""
 
     def read_file(file: RawFile) -> Extracted:
         decoded = decode(file.data, assumed=file.encoding)
@@ -80,7 +80,7 @@ def of_text(read: Callable[[str], Extracted]) -> Callable[[RawFile], Extracted]:
 
 
 _ALWAYS_FINE_TEXT, _LONGEST_TEXT, _TEXT_RATIO = 10_000_000, 50_000_000, 200
-"""Characters of text, the last for each byte of the file."""
+"""The most characters of a text: a fixed number, and a number per byte of the file."""
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 FORMATS = (
     Format("PDF", PDF, (".pdf",), read_pdf),
@@ -96,7 +96,7 @@ FORMATS = (
     Format("RTF", "application/rtf", (".rtf",), read_rtf),
     Format("EPUB", "application/epub+zip", (".epub",), read_epub),
     Format("HTML", HTML, (".html", ".htm", ".xhtml"), read_html),
-    # Pages that were fetched from the web, as their source says; no suffix shows it.
+    # Pages fetched from the web; the source sets this media type, and no suffix stands for it.
     Format("web page", WEB_PAGE, (), read_web_page),
     Format("Markdown", MARKDOWN, (".md", ".markdown"), of_text(read_markdown), parser="markup"),
     Format("Org", "text/org", (".org",), of_text(read_org), parser="python"),
@@ -164,7 +164,7 @@ MIME_TYPES = {suffix: each.mime_type for suffix, each in _BY_SUFFIX.items()}
 
 
 def mime_type_of(name: str) -> str | None:
-    """The media type of a file that can be ingested, None of all others."""
+    """The media type of a file that can be ingested; None for other files."""
     return MIME_TYPES.get(PurePosixPath(name).suffix.lower())
 
 
@@ -174,7 +174,7 @@ def is_known(mime_type: str) -> bool:
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file is a picture, whose text can only be recognised."""
+    """Whether a file is a picture, which needs text recognition."""
     return PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES
 
 
@@ -190,7 +190,7 @@ def formats_shown() -> str:
 
 
 def told_by_content(data: bytes, mime_type: str) -> str:
-    """The media type that a file of office programs really has, whatever its name says; else that of its name."""
+    """The media type by content for files of office programs; else the given one."""
     if mime_type not in _OFFICE:
         return mime_type
     start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
@@ -205,7 +205,7 @@ def told_by_content(data: bytes, mime_type: str) -> str:
 
 
 def is_data(mime_type: str) -> bool:
-    """Whether files of that media type are data or code as a whole."""
+    """Whether files of that media type consist entirely of data or code."""
     return mime_type in _BY_MIME_TYPE and _BY_MIME_TYPE[mime_type].is_data
 
 
@@ -219,8 +219,7 @@ def read_file(file: RawFile) -> Extracted:
     """The text of a file, by the reader of its format.
 
     Raises:
-        Unreadable: it is far more than a file of that size has.
-        Exception: any; a parser is not to be trusted.
+        Unreadable: the text is too large for a file of that size. Exception: any error, since parsers are not trusted.
     """
     extracted = format_of(file.mime_type).read(replace(file, started=time.thread_time()))
     most = max(_ALWAYS_FINE_TEXT, min(_TEXT_RATIO * len(file.data), max(_LONGEST_TEXT, len(file.data))))

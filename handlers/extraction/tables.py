@@ -1,4 +1,4 @@
-"""`extract_tables`: tables of all formats as Markdown; those of PDF from the lines that rule them."""
+"""`extract_tables`: tables of all formats as Markdown; in PDF, tables are found by their ruling lines."""
 
 import io
 import logging
@@ -23,8 +23,8 @@ def extract_tables(
 ) -> tuple[Artifact, ...]:
     """The tables of all documents as Markdown, in order.
 
-    In PDF only pages that have ruling lines are searched, of these the first `max_pages`, and not longer than
-    `seconds_per_document` of CPU time; tables that were left out are logged.
+    In PDF, only pages with ruling lines are searched: the first `max_pages` of them, for at most `seconds_per_document`
+    seconds of CPU time. Tables that were left out are logged.
     """
 
     def find(document: Document) -> Iterator[FoundArtifact]:
@@ -42,7 +42,7 @@ def extract_tables(
 
 
 def tables_of_blocks(document: Document) -> Iterator[FoundArtifact]:
-    """The tables that stand in the text already."""
+    """The tables that are already part of the text."""
     for block in document.blocks:
         if block.kind == "table":
             yield FoundArtifact(document.text[block.start : block.end], page=block.page)
@@ -64,8 +64,8 @@ class PdfTables(NamedTuple):
 def tables_of_pdf(data: bytes, max_pages: int, seconds: float) -> PdfTables:
     """The tables between ruling lines, as Markdown.
 
-    pdfminer meets files that PDFium reads with errors of many kinds. Their text has been read by then, with what stands
-    in tables, so such a file has no tables of its own rather than no text.
+    pdfminer fails with many kinds of errors on files that PDFium can read. Their text, including the text in tables,
+    has been read by then, so such a file only has no tables.
     """
     import pdfplumber
     from pdfminer.pdfexceptions import PDFException
@@ -84,7 +84,7 @@ def tables_of_pdf(data: bytes, max_pages: int, seconds: float) -> PdfTables:
                 for rows in page.extract_tables():
                     if table := _as_table(rows):
                         found.append((table, number + 1))
-                page.close()  # frees what pdfplumber keeps of every letter
+                page.close()  # frees the objects that pdfplumber keeps for every letter
     except (PDFException, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         return PdfTables(found, f"its tables cannot be read ({type(error).__name__}: {error})")
     return PdfTables(found)
@@ -121,7 +121,7 @@ def _ruling(pdf: Any, number: int) -> _Ruling:
 
 
 def _as_table(rows: Sequence[Sequence[str | None]]) -> str:
-    """Markdown, or nothing if this is a frame around text rather than a table."""
+    """The table as Markdown; empty if it is only a frame around text."""
     table = to_markdown_table([[cell or "" for cell in row] for row in rows])
     lines = table.split("\n")
     filled = sum(bool((cell or "").strip()) for row in rows for cell in row)

@@ -1,4 +1,4 @@
-"""`extract_text`: sources in, documents out; a source that cannot be read is set aside with its reason."""
+"""`extract_text`: turns sources into documents; an unreadable source is set aside with its reason."""
 
 import hashlib
 import logging
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 class RegistryExtractor:
     """The default `TextExtractor`: each format is read by the function that the registry names.
 
-    With a `call`, its parsers read all but small texts, and its engine recognises the text of scanned pages.
+    With a `call`, its service `parsers` reads everything except small texts, and its engine recognises scanned pages.
     """
 
     def __init__(self, call: Call | None = None, ocr: OcrMode = "never") -> None:
@@ -74,18 +74,18 @@ def extract_text(
     ocr: OcrMode = "auto",
     call: Call,
 ) -> ReadSources:
-    """`documents`, each source's text, structure and metadata in the order of `sources`, and `unreadable`, the others.
+    """`documents` (text, structure and metadata, in the order of `sources`) and `unreadable` (the other sources).
 
     A document that is empty, broken, encrypted, too large or too slow, or whose parser crashes or needs too much
     memory, is set aside with its reason (`call.fail_item`) and the rest goes on. Texts, Markdown and source code stay
     as they are; the text of other formats is Markdown.
 
-    `encoding` is that of texts which are not UTF-8 and do not declare one themselves; without it, it is guessed. `ocr`
-    says which pages the engine of the settings reads: `auto` those that show pictures and have no text, or letters that
-    their fonts do not explain, `always` all pages of PDF and pictures, `never` none.
+    `encoding` is for texts that are not UTF-8 and declare no encoding; without it, the encoding is guessed. `ocr`
+    selects the pages for text recognition: `auto` those with pictures and no text, or with letters that cannot be
+    decoded; `always` all pages of PDF and pictures; `never` none.
 
     Raises:
-        FatalError: `encoding` is none; or `ocr` is `always`, and no engine is installed.
+        FatalError: `encoding` is unknown; or `ocr` is `always`, and no engine is installed.
     """
     if encoding is not None and known_encoding(encoding) is None:
         raise FatalError(f"encoding: {encoding!r} is unknown to Python; write for example 'windows-1250'")
@@ -102,7 +102,7 @@ def extract_text(
             document = to_document(source, found.data, extractor, cpu_s=parsers_of(call).cpu_s, encoding=encoding)
             documents.append(_with_facts(document, found))
         except StorageUnusable:
-            raise  # not this document's fault, nor worth saying of every other one
+            raise  # the document is not the cause, so do not repeat this for every document
         except (Unreadable, StorageError) as error:
             reason = str(error).removeprefix(f"{source.uri}: ")
             logger.warning("%s: set aside, %s", source.name, reason)
@@ -124,10 +124,10 @@ def to_document(
     cpu_s: float = 60.0,
     encoding: str | None = None,
 ) -> Document:
-    """The document that these bytes of `source` are.
+    """The document in these bytes of `source`.
 
     Raises:
-        Unreadable: no text can be taken from them.
+        Unreadable: no text can be extracted from them.
     """
     return read_document(source, data, extractor, cpu_s=cpu_s, encoding=encoding)[0]
 
@@ -140,10 +140,10 @@ def read_document(
     cpu_s: float = 60.0,
     encoding: str | None = None,
 ) -> tuple[Document, tuple[Attachment, ...]]:
-    """The document that these bytes of `source` are, and the files in it that are documents of their own.
+    """The document in these bytes of `source`, and the files inside it that become separate documents.
 
     Raises:
-        Unreadable: no text can be taken from them.
+        Unreadable: no text can be extracted from them.
     """
     mime_type = source.mime_type or mime_type_of(source.name)
     if mime_type is None:

@@ -1,4 +1,4 @@
-"""The balance of an ingestion: every object that a source holds has exactly one outcome."""
+"""The balance of an ingestion: every object in a source has exactly one outcome."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -19,20 +19,20 @@ class Balance:
     run_id: str = ""
     seen: int = 0
     processed: int = 0
-    """Read and stored anew, or with facets that were made anew from stored parts."""
+    """Documents that were read and stored, or whose facets were remade from stored parts."""
     unchanged: int = 0
-    """As they were stored; some may have other tags, another name or another place."""
+    """Documents whose stored content stayed; tags, name or place may have changed."""
     set_aside: int = 0
-    """Not ingested, each with a reason in the document table."""
+    """Documents that were not ingested, each with a reason in the document table."""
     left_out: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Objects that no ingestion takes, by rule."""
+    """Objects that are never ingested, counted by rule."""
     details: Mapping[str, int] = field(default_factory=dict[str, int])
     """Parts of the counts above: `refreshed` and `changed` of those processed, the others of which are new; `moved`,
     `adopted` and `restated` of those unchanged or processed; `set_aside_before` of those set aside."""
 
     @property
     def is_exact(self) -> bool:
-        """Whether every object has one outcome; false would be a fault of the ingestion."""
+        """Whether every object has one outcome; false means a bug in the ingestion."""
         return self.seen == self.processed + self.unchanged + self.set_aside + sum(self.left_out.values())
 
     def summary(self) -> str:

@@ -1,4 +1,4 @@
-"""The balance of an ingestion as a page of Markdown, with the names of what may have been left out unawares."""
+"""The balance of an ingestion as a Markdown page, with the names of objects possibly left out by mistake."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from handlers.stores import IndexSources
 
 
 def balance_markdown(balance: Balance, store: IndexSources, *, named: int) -> str:
-    """A table with the counts, and up to `named` objects of each rule that `strict` would make an error."""
+    """A table with the counts, and up to `named` objects per rule that `strict` turns into an error."""
     return "\n".join(_lines(balance, store, named))
 
 

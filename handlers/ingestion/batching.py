@@ -8,25 +8,25 @@ from handlers.options import Options
 from handlers.records import SourceFile
 
 _MANY_BATCHES = 200
-"""A run keeps about 10 kB of each batch: above this number, batches take more documents."""
+"""The most batches of usual size; above it, batches take more documents, since a run holds about 10 kB per batch."""
 _SHARED_BY = 2
-"""Documents are dealt to as many batches at least, so that two workers have something to do."""
+"""The least number of batches, so that two workers have work."""
 
 
 @dataclass(frozen=True)
 class Batching(Options):
-    """How much goes into one batch."""
+    """The limits of one batch."""
 
     fill_documents: int = 64
     """The most documents of a batch of small ones."""
     fill_bytes: int = 256_000
-    """A batch that has as many bytes takes no more documents than `batch_documents`."""
+    """A batch with this many bytes takes at most `batch_documents` documents."""
     batch_documents: int = 8
     batch_bytes: int = 4_000_000
     """The most bytes of a batch of more than one document."""
 
     def times(self, factor: int) -> "Batching":
-        """Batches that are as many times larger."""
+        """The limits multiplied by `factor`."""
         return Batching(
             factor * self.fill_documents,
             factor * self.fill_bytes,
@@ -38,9 +38,9 @@ class Batching(Options):
 def make_batches(sources: Sequence[SourceFile], batching: Batching) -> Sequence[tuple[SourceFile, ...]]:
     """Batches in order.
 
-    A batch ends before `batch_bytes` or `fill_documents` would be exceeded, and with `batch_documents` if it has
-    `fill_bytes` then, or would have with the next one. Only a single document may be larger than `batch_bytes`. Up to
-    `fill_documents` small documents are dealt to two batches, if each has `batch_documents` then.
+    A batch ends before it would exceed `batch_bytes` or `fill_documents`. With `batch_documents` documents it also ends
+    if it has, or with the next document would have, `fill_bytes`. Only a single document may be larger than
+    `batch_bytes`. Up to `fill_documents` small documents are split into two batches if each then has `batch_documents`.
     """
     few = min(8 * batching.batch_documents, max(batching.batch_documents, len(sources) // _MANY_BATCHES))
     many = max(few, min(batching.fill_documents, -(-len(sources) // _SHARED_BY)))

@@ -1,8 +1,8 @@
-"""`find_changes`: the difference between a listing and the index, so that nothing is done twice.
+"""`find_changes`: the difference between a listing and the index, so that unchanged documents are skipped.
 
-A document is unchanged if its listing is (`SourceFile.revision`), else if the hash of its content is. How it was made
-is recorded per facet (`handlers.ingestion.facets`): if only vectors, terms or facts are made in another way now, they
-are made anew from the stored passages, without reading the file.
+A document is unchanged if its listing is (`SourceFile.revision`), else if the hash of its content is. The index records
+per facet how it was made (`handlers.ingestion.facets`). If only vectors, terms or facts are made differently now, they
+are remade from the stored passages, without reading the file.
 """
 
 from collections import Counter
@@ -33,7 +33,7 @@ _MOVED_AT_ONCE = 100
 
 @dataclass(frozen=True)
 class Pruning(Options):
-    """Which documents a listing covers, so that they are gone if it lacks them, and whether those are removed."""
+    """The documents that a listing covers (missing ones are gone), and whether gone documents are removed."""
 
     pattern: str = "**/*"
     exclude: Sequence[str] = HIDDEN
@@ -79,7 +79,7 @@ def find_changes(
     """
     redo = _facets_to_redo(call, force, only_step)
     store: IndexVersions = call.services["index_store"]
-    store.note_way(format_facets(wanted_facets(call)))  # where it differs, another version begins here
+    store.note_way(format_facets(wanted_facets(call)))  # if the model differs, another version of the index begins here
     changes = _Changes(sources, _Place(source, pruning, call), Comparison(call, redo, force, retry_failed), call)
     changes.compare_all()
     if pruning.prune:
@@ -119,7 +119,7 @@ def find_changes(
 
 
 class _Place:
-    """Which documents of the index a listing stands for: if it lacks one of these, that is gone."""
+    """The documents of the index that a listing covers; one that the listing lacks is gone."""
 
     def __init__(self, source: str, pruning: Pruning, call: Call) -> None:
         self.root = canonical_place(source) if source and not is_manifest(source) else ""
@@ -139,17 +139,17 @@ class _Place:
         return name is not None and self._included(name) and not any(matches(name) for matches in self._excluded)
 
     def is_of_another(self, uri: str) -> bool:
-        """Whether a document that is held belongs to a source inside this one."""
+        """Whether a covered document belongs to a source inside this one."""
         return self._has_inner and self._coverage.is_inner(self.root, uri)
 
 
 class _Changes:
-    """Goes through the documents of the index, and through the files that are new."""
+    """Compares the documents of the index with the listing, then handles new files."""
 
     def __init__(self, sources: Sequence[SourceFile], place: _Place, comparison: Comparison, call: Call) -> None:
         self.store: IndexStore = call.services["index_store"]
         self.place, self.comparison, self.call = place, comparison, call
-        # A manifest has the names already.
+        # A manifest already contains the names.
         self._names = DocumentNames(place.records, sources, self.store) if place.root else None
         self.listing = Listing(sources if self._names is None else self._names.rename(sources))
         self.left_out = Counter[str]()
@@ -190,7 +190,7 @@ class _Changes:
             elif holds and not self.listing.is_left_out(uri):
                 self.of_others += is_of_another
                 if not is_of_another and not state.content_sha256:
-                    self.listing.supersede(state.id)  # it could never be read, and nothing is kept of it
+                    self.listing.supersede(state.id)  # it could never be read, and the index has no content of it
                 elif not is_of_another:
                     missing.append(state)
         self.listing.miss(missing)
@@ -205,7 +205,7 @@ class _Changes:
         return {state.id: here[keys[state.id]].name if keys[state.id] in here else state.name for state in page}
 
     def _adopt(self, older: Sequence[tuple[DocumentState, SourceFile]]) -> None:
-        """Let documents of earlier releases, whose ids came from their names, move to the ids of their URIs."""
+        """Move documents of earlier releases, whose ids came from their names, to the ids of their URIs."""
         if not older:
             return
         known = self.store.known([source.document_id for _, source in older])
@@ -218,7 +218,7 @@ class _Changes:
                 continue
             self.listing.supersede(state.id)
             if row is None and first:
-                self.comparison.process.add(source)  # it could never be read so far
+                self.comparison.process.add(source)  # it has never been readable
         for state, source, move, is_whole in self._renames(pairs):
             unchanged = self.comparison.is_unchanged(state, source)
             self.moves.add(move if unchanged else replace(move, revision=state.revision))
@@ -235,7 +235,7 @@ class _Changes:
             offset += len(page)
 
     def _find_moves(self) -> None:
-        """Documents that are found elsewhere with the same content; other new files are to be processed."""
+        """Find documents that moved (a new file has the same content); other new files are to be processed."""
         for some in chunked(self.listing.new(), _MOVED_AT_ONCE):
             pairs: list[tuple[DocumentState, SourceFile]] = []
             for source in some:

@@ -1,4 +1,4 @@
-"""Documents of the index compared with their files: what each of them needs."""
+"""Compares documents of the index with their files, and decides on the work that each needs."""
 
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from handlers.stores import DocumentState, Restatement
 
 @dataclass
 class Comparison:
-    """Sorts files by the work that their documents need; each is processed, refreshed, unchanged or quarantined."""
+    """Sorts files by the work that they need: processed, refreshed, unchanged or quarantined."""
 
     call: Call
     redo: set[str]
@@ -24,16 +24,16 @@ class Comparison:
     stale: set[str] = field(default_factory=set[str])
     restate: Spool[Restatement] = field(default_factory=Spool[Restatement])
     unchanged: int = 0
-    """Documents that stay as they are stored, also if their tags, their place or their name change."""
+    """Documents whose stored content stays, even if their tags, place or name change."""
     quarantined: int = 0
     changed: int = 0
-    """Those to be processed of which the index has an earlier version."""
+    """Documents to be processed that have an earlier version in the index."""
 
     def __post_init__(self) -> None:
         self.wanted = wanted_facets(self.call)
 
     def compare(self, state: DocumentState, source: SourceFile) -> None:
-        """Sort a file whose document the index knows."""
+        """Sort a file whose document is in the index."""
         if self.force or state.status == "pending":
             self._process(state, source)
         elif state.status == "failed":
@@ -50,7 +50,7 @@ class Comparison:
             self.restate.add(Restatement(state.id, source.uri, source.revision, tags=tags))
 
     def take_over(self, state: DocumentState, source: SourceFile, *, is_whole: bool) -> None:
-        """Sort a file to which a document moves; one that is not whole then has to be read again."""
+        """Sort a file to which a document moves; a document that is not complete must be read again."""
         if self.force or not is_whole:
             self._process(state, source)
         else:
@@ -61,7 +61,7 @@ class Comparison:
         self.changed += bool(state.content_sha256)
 
     def _keep(self, state: DocumentState, source: SourceFile) -> bool:
-        """Whether a document whose content stayed is kept as it is, rather than made again in whole or in part."""
+        """Whether a document with unchanged content is kept, instead of being remade in whole or in part."""
         stale = stale_facets(state.fingerprint, self.wanted, self.redo)
         if DOCUMENTS in stale:
             self._process(state, source)
@@ -73,7 +73,9 @@ class Comparison:
         return not stale
 
     def is_unchanged(self, state: DocumentState, source: SourceFile) -> bool:
-        """Whether a file has the content of the searchable document; it is read if its listing cannot tell."""
+        """Whether a file has the content of the searchable document; the file is read only if its listing leaves this
+        open.
+        """
         if source.certain and state.revision == source.revision:
             return True
         if source.etag is not None and f":{source.etag}:" not in state.revision:
@@ -90,7 +92,7 @@ class Comparison:
 
 
 def attempt_key(source: SourceFile, call: Call) -> str:
-    """The revision of a source and how it is read: a failed document is not tried again before either changes."""
+    """The revision of a source and the way it is read; a failed document is tried again only if one of them changes."""
     return f"{source.revision} {wanted_facets(call).get(DOCUMENTS, '')}"
 
 

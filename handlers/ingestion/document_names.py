@@ -1,7 +1,7 @@
-"""The names of documents: readable, different for all documents of an index, and the same whichever source brings them.
+"""The names of documents: readable, unique within an index, and independent of the ingesting source.
 
-A document is called by its path below the outermost source that holds it. Where two would have the same name, both get
-longer ones, with the label of that source; where these are not different either, both are called by their URIs.
+The name of a document is its path below the outermost source that contains it. If two documents would have the same
+name, both get the label of that source in front; if these names are equal too, both are named by their URIs.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -66,7 +66,7 @@ class DocumentNames:
         waiting.clear()
 
     def _settle(self, short: str, longer: str) -> None:
-        """Name documents by one column where it has no equal, else by the other."""
+        """Name documents by one column if its value is unique, else by the other."""
         assert self._rows is not None, "there is a table"
         self._rows.ask(f"CREATE INDEX by_{short} ON names ({short})")
         self._rows.ask(f"CREATE TABLE equal AS SELECT {short} AS given FROM names GROUP BY {short} HAVING count(*) > 1")
@@ -78,7 +78,7 @@ class DocumentNames:
 
 
 def _key(place: DocumentPlace) -> str:
-    """The id of the document by its URI, which one of an earlier release may not have yet."""
+    """The id of the document by its URI; a document of an earlier release may not have it yet."""
     return document_id_of(place.uri) if place.uri else place.id
 
 

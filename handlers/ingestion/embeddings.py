@@ -1,4 +1,4 @@
-"""Chunks to vectors: dense ones that carry meaning, sparse ones that carry words."""
+"""Turns chunks into vectors: dense ones for meaning, sparse ones for words."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -32,11 +32,11 @@ def generate_dense_embeddings(
     token_vectors: bool = True,
     call: Call,
 ) -> Embeddings:
-    """A vector for each chunk that the index has none of, made of the document's title, its headings and its text.
+    """A vector for each chunk without one in the index, from the document's title, its headings and its text.
 
-    Visible vectors that the same model made in the same way are not computed again, unless `redo` names `vectors`. A
-    document that the model refuses is set aside. With `token_vectors`, a model on this machine also gives a vector of
-    each token, which search compares with those of the question (see docs/search.md).
+    Visible vectors of the same model and method are reused, unless `redo` names `vectors`. A document that the model
+    refuses is set aside. With `token_vectors`, a model on this machine also gives a vector of each token, which search
+    compares with those of the question (see docs/search.md).
     """
     chunks = remaining_chunks(chunks, sources, call)
     titles = titles_of(chunks, documents, call)
@@ -51,7 +51,7 @@ def generate_dense_embeddings(
             return Embeddings(tuple(chunk.id for chunk in some), vectors, embedder.name, tokens)
         except FatalError as error:
             embedder.embed_documents([_HARMLESS])
-            # The model works: it is these documents that it refuses.
+            # The model works in general and refuses only these documents.
             raise DocumentRefused(str(error)) from error
 
     done = together(embed, list(passages), names_of(sources), call, doing="embedding it")
@@ -66,7 +66,7 @@ def generate_dense_embeddings(
 def _embedded(
     texts: Sequence[str], embedder: Embedder, call: Call, *, token_vectors: bool
 ) -> tuple[np.ndarray, tuple[bytes, ...]]:
-    """The vectors of texts, and the packed vectors of their tokens if these are wanted and the model gives them."""
+    """The vectors of texts, and the packed vectors of their tokens if requested and supported by the model."""
     parts: list[np.ndarray] = []
     packed: list[bytes] = []
     done = 0
@@ -98,10 +98,10 @@ def generate_sparse_embeddings(
     language: str = "auto",
     call: Call,
 ) -> tuple[SparseVector, ...]:
-    """Term counts for each chunk that the index has none of, with title and headings; BM25 is computed from them later.
+    """Term counts for each chunk without them in the index, with title and headings; the input of BM25.
 
-    Words are stemmed in the `language`, or in that of the document's tag `language`, or as its words show (`auto`);
-    words in scripts that decide it, by their script. If `redo` names `terms`, all of them are counted again.
+    Words are stemmed in the `language`, or that of the document's tag `language`, or the detected one (`auto`). A
+    script that determines the language takes precedence. If `redo` names `terms`, all terms are counted again.
     """
     chunks = remaining_chunks(chunks, sources, call)
     titles = titles_of(chunks, documents, call)
@@ -119,7 +119,7 @@ def _languages(passages: Mapping[str, Sequence[Chunk]], sources: Sequence[Source
     """The language of each document by id.
 
     Raises:
-        FatalError: `language` is none that is known.
+        FatalError: `language` is unknown.
     """
     if language != "auto":
         return dict.fromkeys(passages, check_language(language))
@@ -137,5 +137,5 @@ def _terms_of(chunk: Chunk, titles: Titles, language: str) -> SparseVector:
     counts = Counter(words) | Counter(compounds(text))
     if language != ENGLISH:
         counts[language_mark(language)] = 1
-    # Names are counted beside the words in them, and make no passage longer.
+    # Compounds are counted in addition to their words, and do not count towards a passage's length.
     return SparseVector(chunk.id, tuple(sorted(counts.items())), len(words))

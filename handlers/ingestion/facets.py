@@ -1,4 +1,4 @@
-"""The facets that an index stores of a document, and how each was made, so that only outdated ones are made again."""
+"""The facets of a document in an index, and how each was made, so that only outdated ones are remade."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -8,11 +8,11 @@ from handlers.stores import ChunkState, IndexReader, outdated_facets, parse_face
 
 DOCUMENTS = "documents"
 FACETS = (DOCUMENTS, "vectors", "terms", "graph")
-"""`documents` is text, passages, summary and artifacts; the others hang on the passages alone."""
+"""`documents` covers text, passages, summary and artifacts; the other facets depend only on the passages."""
 
 
 def wanted_facets(call: Call) -> dict[str, str]:
-    """How the pipeline of this run makes each facet that it makes at all."""
+    """How the pipeline of this run makes each of its facets."""
     found = {
         facet: effect.fingerprint
         for facet in FACETS
@@ -24,7 +24,7 @@ def wanted_facets(call: Call) -> dict[str, str]:
 
 
 def facets_of_step(call: Call, step: str) -> set[str]:
-    """The facets that the work of a step (or handler) goes into; empty if there is no such step."""
+    """The facets to which a step (or handler) contributes; empty if there is no such step."""
     return {
         facet
         for facet in FACETS
@@ -35,9 +35,9 @@ def facets_of_step(call: Call, step: str) -> set[str]:
 def chunks_to_make(
     chunks: Sequence[Chunk], facet: str, redo: Iterable[str], call: Call, *, changed: Collection[str] = ()
 ) -> list[Chunk]:
-    """The chunks of which a facet has to be made: those without one that was made as this run makes it.
+    """The chunks for which a facet must be made, because the index lacks it or has it in another way.
 
-    Those of `changed` ids have to be made whatever the index has.
+    Chunks with `changed` ids must be made in any case.
     """
     made = wanted_facets(call).get(facet)
     if made is None or facet in set(redo) or "index_store" not in call.services:
@@ -55,5 +55,5 @@ def _is_made(state: ChunkState | None, facet: str, made: str, model: str | None)
 
 
 def stale_facets(stored: str, wanted: Mapping[str, str], redo: Collection[str]) -> set[str]:
-    """The facets that were made in another way than is wanted, or that are to be made again anyway."""
+    """The facets that were made in another way than wanted, or that `redo` names."""
     return outdated_facets(stored, wanted) | (wanted.keys() & set(redo))

@@ -34,7 +34,7 @@ class Listing:
         waiting.clear()
 
     def meet(self, ids: Sequence[str]) -> dict[str, SourceFile]:
-        """The listed sources of documents, by their ids; they no longer count as new."""
+        """Return the listed sources of these documents by id, which then no longer count as new."""
         keys = [sortable(each) for each in ids]
         found = self._rows.ask(f"SELECT source FROM listed WHERE id IN ({_marks(keys)}) ORDER BY rowid", keys)
         self._rows.ask(f"UPDATE listed SET met = max(met, 1) WHERE id IN ({_marks(keys)})", keys)
@@ -53,30 +53,30 @@ class Listing:
             after, rowid = cast("bytes", rows[-1][1]), cast("int", rows[-1][2])
 
     def leave_out(self, uris: Iterable[str]) -> None:
-        """Note the canonical URIs of objects that are there and not listed; those of folders end with a slash."""
+        """Record the canonical URIs of objects that exist but are left out; those of folders end with a slash."""
         for some in chunked(uris, _PAGE):
             self._rows.tell("INSERT OR IGNORE INTO left_out VALUES (?)", [(sortable(uri),) for uri in some])
 
     def is_left_out(self, uri: str) -> bool:
-        """Whether a file, or a folder that it lies in, is there and was left out."""
+        """Whether a file, or a folder that contains it, exists and was left out."""
         parts = uri.split("/")
         places = [uri, *("/".join(parts[:depth]) + "/" for depth in range(3, len(parts)))]
         keys = [sortable(each) for each in places]
         return bool(self._rows.ask(f"SELECT 1 FROM left_out WHERE uri IN ({_marks(keys)}) LIMIT 1", keys))
 
     def adopt(self, document_id: str) -> bool:
-        """Whether this is the first document of an earlier release that a file is met by."""
+        """Record that a document of an earlier release has a listed file; return whether it is the first one."""
         key = sortable(document_id)
         first = bool(self._rows.ask("SELECT 1 FROM listed WHERE id = ? AND met < 2", (key,)))
         self._rows.ask("UPDATE listed SET met = 2 WHERE id = ?", (key,))
         return first
 
     def supersede(self, document_id: str) -> None:
-        """Note a document of the index that goes in any case."""
+        """Record a document of the index that is removed in any case."""
         self._rows.ask("INSERT OR IGNORE INTO superseded VALUES (?)", (sortable(document_id),))
 
     def miss(self, states: Sequence[DocumentState]) -> None:
-        """Note documents of the index that are not listed."""
+        """Record documents of the index that are not listed."""
         rows: list[tuple[object, ...]] = []
         for state in states:
             size, _, rest = state.revision.lstrip("~").partition(":")
@@ -100,7 +100,7 @@ class Listing:
         return bool(self._rows.ask(f"SELECT 1 FROM gone WHERE {same} LIMIT 1", values))
 
     def take_moved(self, content_sha256: str) -> DocumentState | None:
-        """A document that is gone and had this content; it counts as moved, no longer as vanished."""
+        """A gone document that had this content; it then counts as moved instead of vanished."""
         found = self._rows.ask(
             "SELECT rowid, state FROM gone WHERE content = ? AND content != '' AND NOT moved ORDER BY id LIMIT 1",
             (content_sha256,),
@@ -111,7 +111,9 @@ class Listing:
         return None
 
     def to_remove(self, *, vanished: bool) -> Iterator[str]:
-        """The ids of documents that go in any case, and with `vanished` of those that are gone and have not moved."""
+        """The ids of documents to remove in any case, and with `vanished` also of those that are gone and have not
+        moved.
+        """
         which = "SELECT id FROM superseded"
         if vanished:
             which += " UNION SELECT id FROM gone WHERE NOT moved"

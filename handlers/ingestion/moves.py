@@ -1,4 +1,4 @@
-"""Documents that were moved: the new ids of their chunks and artifacts."""
+"""Computes new ids of chunks and artifacts for moved documents."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _PAGE = 100
 def renames_of(pairs: Sequence[tuple[DocumentState, SourceFile]], store: IndexReader) -> tuple[list[Rename], set[str]]:
     """The renames from stored documents to sources of the same content, in order.
 
-    Also the new ids of those that have to be processed again, since a part of them depends on their name: a title taken
+    Also the new ids of the documents that must be processed again because a part depends on their name: a title taken
     from it, pictures stored under it, or the format. Their passages and vectors stay.
     """
     renames: list[Rename] = []
@@ -63,7 +63,7 @@ def _rename(stored: StoredDocument, source: SourceFile) -> tuple[Rename, bool]:
 
 
 def _chunk_ids(chunks: Sequence[Chunk], old: str, new: str) -> tuple[dict[str, str], bool]:
-    """New ids by old ones; and whether the old ones are those that they would get today."""
+    """New ids by old ones, and whether the old ids are those that the current release would give."""
     found: dict[str, str] = {}
     same = True
     seen: Counter[tuple[str, str]] = Counter()

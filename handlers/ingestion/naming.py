@@ -1,4 +1,4 @@
-"""Rules that find entities in a text: few, conservative, and the same everywhere."""
+"""Rules that find entities in a text: few and conservative, for ingestion and questions alike."""
 
 import re
 from collections import Counter
@@ -18,7 +18,7 @@ class EntityMention(NamedTuple):
 
 @dataclass(frozen=True)
 class Usage:
-    """How one document writes its words, by which names differ from words that are capitalised only in titles."""
+    """How one document spells its words; this separates names from words that are capitalised only in titles."""
 
     common: frozenset[str] = frozenset()
     """Words that it also writes in lower case."""
@@ -31,7 +31,7 @@ _LINK = re.compile(r"!?\[([^\]]*)\]\(")
 _ITEM = re.compile(r"\s*(?:[-*+•>#|]|\d+[.)]\s|$)")
 _SENTENCE = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-ZÀ-ÖØ-Þ0-9])|[\t|]|\s[–—-]{1,3}\s")
 _WRAPPED = 50
-"""A line of at least this many characters is taken to go on in the next line."""
+"""A line of at least this many characters is assumed to continue on the next line."""
 _LOWER = re.compile(r"(?<![\w/.@\\-])[a-zß-öø-ÿ][a-zß-öø-ÿ'’-]+(?![\w/@\\])")
 _INSIDE = re.compile(r"(?<=[a-z,;] )[A-ZÀ-ÖØ-Þ][a-zß-öø-ÿ]{2,}(?![\w/@\\-])")
 
@@ -81,7 +81,7 @@ _WORDS_IN_NAME = 6
 
 
 def usage_in(found: Iterable[str]) -> Usage:
-    """How a document, given as its segments, writes its words."""
+    """The usage of words in a document, given as segments."""
     common: set[str] = set()
     inside: Counter[str] = Counter()
     for segment in found:
@@ -123,7 +123,7 @@ def mentions(segment: str, usage: Usage) -> list[EntityMention]:
     found: list[tuple[int, EntityMention]] = []
     numbers = _DIGIT.search(segment) is not None
     for kind, pattern in _PATTERNS:
-        # Most segments lack a character that every match of these has; looking for that is quicker.
+        # Check first for a character that every match contains; most segments lack it, and this is faster.
         if kind in ("IDENTIFIER", "DATE", "MONEY") and not numbers:
             continue
         if (kind == "URL" and "://" not in segment) or (kind == "EMAIL" and "@" not in segment):
@@ -142,14 +142,14 @@ def mentions(segment: str, usage: Usage) -> list[EntityMention]:
 
 
 def _canonical_name(text: str, kind: str, usage: Usage, *, first: bool, words: int) -> str:
-    """The canonical spelling, empty if this is no name after all; `words` is the length of the segment."""
+    """The canonical spelling, or empty if it is not a name; `words` is the length of the segment."""
     match kind:
         case "IDENTIFIER":
             return _PREFIX.sub(r"\1 ", text)
         case "EMAIL":
             return text.lower()
         case "ACRONYM":
-            # Two capitals alone in a cell are a code of that table; a long word in capitals is mostly a shout.
+            # Two capitals alone in a cell are a code of that table; a long word in capitals is mostly emphasis.
             return "" if (len(text) == 2 and words < 4) or (len(text) > 4 and text.lower() in usage.common) else text
         case "ORG":
             name = canonical(text, first=first)
@@ -169,7 +169,8 @@ def _canonical_name(text: str, kind: str, usage: Usage, *, first: bool, words: i
 
 
 def canonical(name: str, *, first: bool = False) -> str:
-    """One spelling of a name: single spaces, no article in front, no possessive; `first` in its sentence.
+    """The canonical spelling of a name: single spaces, no leading article, no possessive; `first`: it begins its
+    sentence.
 
     Every sentence begins with a capital, so a common word there is not part of the name.
     """

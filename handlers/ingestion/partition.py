@@ -28,10 +28,10 @@ def partition_text(
     """Passages of at most `max_tokens` tokens of the embedding model, in the order of the documents and their text.
 
     A passage ends where a section ends; very short sections are joined with the next. A heading stays with the first
-    text below it, tables and code stay whole while they fit, then they are cut between lines. Inside a section, a
-    passage starts with up to `overlap_tokens` tokens of the prose before it. `by="sentences"` never cuts a sentence
-    that fits; `by="tokens"` keeps whole paragraphs together and cuts inside one only when it must. The parts of a
-    table that is cut stand under the names of its columns.
+    text below it. Tables and code stay whole if they fit, else they are cut between lines. Inside a section, a passage
+    starts with up to `overlap_tokens` tokens of the prose before it. `by="sentences"` never cuts a sentence that fits;
+    `by="tokens"` keeps paragraphs whole and cuts inside one only if necessary. Each part of a cut table begins with the
+    names of its columns.
 
     A passage's id depends on its document, its headings and its text alone, so an edit changes only the ids of passages
     it touches. A document that cannot be cut is set aside.
@@ -80,13 +80,13 @@ def partition_document(
 
 
 def chunk_id(document_id: str, heading: str, text: str, before: int) -> str:
-    """The id of a passage, by its headings and text; `before` counts the passages before it that have the same."""
+    """The id of a passage, by its headings and text; `before` counts the earlier passages with the same ones."""
     return stable_id(document_id, heading, text, str(before))
 
 
 @dataclass(frozen=True)
 class _Unit:
-    """A block, or a part of one, that is not cut any further; headings are joined to the first unit below them."""
+    """A block or a part of one that is not cut further; headings are joined to the first unit below them."""
 
     start: int
     end: int
@@ -131,13 +131,13 @@ def _units(document: Document, count: Count, *, max_tokens: int, overlap_tokens:
 
 
 def _name(text: str, block: Block) -> str:
-    # The last line that says anything: comments before the first line of a function belong to its heading.
+    # Use the last line with letters or digits: the heading of a function begins with the comments above it.
     lines = [line for line in text[block.start : block.end].split("\n") if any(map(str.isalnum, line))]
     return heading_text(lines[-1])[:_LONGEST_NAME] if lines else ""
 
 
 def _columns(text: str, block: Block) -> str:
-    """The names in the first row of a table, which the passages after its first one stand under."""
+    """The column names in the first row of a table, which are repeated in its later passages."""
     cells = text[block.start : block.end].partition("\n")[0].strip().strip("|").split(" | ")
     return " | ".join(filter(None, map(str.strip, cells)))[:_LONGEST_NAME]
 
@@ -156,7 +156,7 @@ def _split(text: str, block: Block, count: Count, *, max_tokens: int, budget: in
 
 
 def _join_headings(text: str, opening: list[_Unit], first: _Unit, count: Count, max_tokens: int) -> list[_Unit]:
-    """The first unit of a section with its headings before it; the outermost ones stand alone if not all fit."""
+    """The first unit of a section, preceded by its headings; if not all fit, the outermost become separate units."""
     alone: list[_Unit] = []
     while opening and count(text[opening[0].start : first.end]) > max_tokens:
         heading, *opening = opening
@@ -194,6 +194,6 @@ def _passages(text: str, units: Sequence[_Unit], count: Count, *, max_tokens: in
 def _may_join(text: str, passage: _Unit, unit: _Unit, count: Count, max_tokens: int) -> bool:
     if not unit.opens_section:
         return True
-    # A new section: only a very short one before it goes along, and never out of the section that holds it.
+    # At a new section, only a very short previous section is joined, and only within the same enclosing section.
     inside = len(unit.path) >= len(passage.path) and unit.path[: len(passage.path) - 1] == passage.path[:-1]
     return inside and count(text[passage.start : passage.end]) < max_tokens // 4

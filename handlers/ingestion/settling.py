@@ -1,6 +1,6 @@
-"""Settling an ingestion that has ended, in any way: the outcome of every file is written into the index. The
-documents of a batch that failed or was not begun have no outcome yet. They are set aside with the reason, and the
-next ingestion processes them again.
+"""Settles an ingestion after its end, however it ended, by writing the outcome of every file into the index. The
+documents of a batch that failed or never began have no outcome yet. They are set aside with the reason, and the next
+ingestion processes them again.
 """
 
 import json
@@ -18,12 +18,12 @@ from handlers.sources import MANIFEST, is_manifest
 from handlers.stores import FailedDocument, IndexStore
 
 POSTPONED = "postponed"
-"""The status that a step reports of documents which changed while a resumed run was stopped."""
+"""The status that a step reports for documents that changed while the run was stopped."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How the batches of an ingestion ended; `batches` and `refreshes` are the reasons of those that are not done."""
+    """How the batches of an ingestion ended; `batches` and `refreshes` have the reasons of unfinished ones."""
 
     run_id: str
     batches: Mapping[int, str]
@@ -34,9 +34,9 @@ class Ended:
 
 
 def settle(fields: Mapping[str, Any], ended: Ended, store: IndexStore, storage: Storage) -> Balance | None:
-    """The balance of a run with these fields of its context; None if it did not come to compare its listing.
+    """The balance of a run with these fields of its context; None if the run ended before it compared its listing.
 
-    Documents of batches that are not done are noted as failed, and the balance is noted with its source, or beside the
+    Documents of unfinished batches are recorded as failed, and the balance is stored with its source or beside the
     manifest.
     """
     changes: Mapping[str, int] | None = fields.get("changes")
@@ -84,14 +84,14 @@ def settle(fields: Mapping[str, Any], ended: Ended, store: IndexStore, storage: 
 
 
 def balance_uri(manifest: str) -> str:
-    """Where the balance of a run over a manifest is kept."""
+    """The URI of the balance of a run over a manifest."""
     return f"{manifest.removeprefix(MANIFEST)}.balance.json"
 
 
 def note_balance(balance: Balance, store: IndexStore, *, is_good: bool = True) -> None:
-    """Keep a balance with its source, if that is in the register of the index, and when that was.
+    """Store a balance and its time with its source, if the source is registered in the index.
 
-    A good ingestion came to its end; documents may have been set aside.
+    A good ingestion is one that reached its end; documents may have been set aside.
     """
     now = time.time()
     for record in store.sources():
@@ -102,6 +102,6 @@ def note_balance(balance: Balance, store: IndexStore, *, is_good: bool = True) -
 
 def _set_aside(files: Sequence[SourceFile], reason: str, run_id: str, store: IndexStore) -> None:
     for some in chunked(files):
-        # Nothing says that they were tried, so the next ingestion tries them.
+        # Without a record of an attempt, the next ingestion tries them.
         noted = [FailedDocument(file.document_id, file.name, file.uri, reason) for file in some]
         store.put_failures(noted, run_id=run_id)

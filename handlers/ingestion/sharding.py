@@ -12,7 +12,7 @@ class ShardedIngestionService(Protocol):
     async def __call__(
         self, parameters: dict[str, Any], shards: int, *, index: str, work_pool: str, tolerated_failure: str
     ) -> dict[str, Any]:
-        """The report, as JSON; an ingestion that was begun and has not ended is continued."""
+        """Run the shards and return the report as JSON; an unfinished ingestion is continued."""
         ...
 
 
@@ -26,9 +26,9 @@ async def ingest_in_shards(
     tolerated_failure: str = "0",
     call: Call,
 ) -> dict[str, Any]:
-    """Ingest `source` in at most `shards` runs on a work pool, and report them together; it can be called again.
+    """Ingest `source` in at most `shards` runs on a work pool, and return one report; repeating the call is safe.
 
-    The report has the cost of the shards; it is not part of the cost of this call.
+    The report contains the cost of the shards, which is not part of the cost of this call.
 
     Raises:
         FatalError: more shards failed than tolerated.

@@ -1,4 +1,4 @@
-"""Cutting ranges of a text so that each fits a number of tokens: by lines, sentences, meaning or characters."""
+"""Cuts ranges of a text to a number of tokens: by lines, sentences, separators or characters."""
 
 import re
 from bisect import bisect_left
@@ -16,7 +16,7 @@ class Span(NamedTuple):
     end: int
 
 
-# To WordPiece a word of hundreds of letters is one unknown token, so a chunk of a megabyte would pass as small.
+# WordPiece counts a word of hundreds of letters as one unknown token, so a megabyte could count as small.
 _CHARACTERS_PER_TOKEN = 12
 _SENTENCE_END = re.compile(
     r"(?:[.!?…]+[\"'”’»)\]]*(?=\s+(?:[^\sa-z]|$))|[。！？｡]+[”’」』）]*|[؟۔।॥።]+(?=\s|$))|\n\s*\n"
@@ -27,9 +27,9 @@ _LINE = re.compile(r"[^\n]*\n?")
 
 
 def bounded(count: Count, size: int) -> Count:
-    """The count, but at least as many tokens as a text of that length usually has.
+    """The count of tokens, but at least the number that a text of that length usually has.
 
-    One with more than `size` for its length alone is not counted: the tokenizer needs a hundred times its memory.
+    A text that exceeds `size` by its length alone is not tokenized, since the tokenizer needs a hundred times its size.
     """
 
     def counted(text: str) -> int:
@@ -45,7 +45,7 @@ def split_prose(text: str, span: Span, size: int, count: Count) -> list[Span]:
         return _stripped(text, [span])
     from semchunk.semchunk import chunk
 
-    # Not memoised: semchunk's cache is global and never emptied.
+    # Not memoised, because semchunk's cache is global and never emptied.
     _, offsets = chunk(text[span.start : span.end], size, count, memoize=False, offsets=True)
     found = [
         Span(span.start + int(start), span.start + int(end)) for start, end in cast("list[tuple[int, int]]", offsets)
@@ -66,7 +66,7 @@ def split_at_sentences(text: str, span: Span, size: int, count: Count) -> list[S
 
 
 def sentences(text: str, span: Span) -> list[Span]:
-    """The sentences of a range, also of scripts without spaces; without the white space between them."""
+    """The sentences of a range without the white space between them; scripts without spaces are supported."""
     found: list[Span] = []
     start = span.start
     for end in _SENTENCE_END.finditer(text, span.start, span.end):
@@ -76,7 +76,7 @@ def sentences(text: str, span: Span) -> list[Span]:
 
 
 def tail(text: str, span: Span, size: int, count: Count) -> int:
-    """Where the longest ending of a range with at most `size` tokens starts, at a sentence if one is short enough.
+    """The start of the longest ending of a range with at most `size` tokens, at a sentence start if possible.
 
     `span.end` if none fits. Never `span.start`: an overlap is a part of the text before, not all of it.
     """
@@ -93,7 +93,7 @@ def tail(text: str, span: Span, size: int, count: Count) -> int:
         return count(text[start : span.end]) <= size
 
     if not _ODD_SPACE.search(text, limit, span.end):
-        # Every word adds to the count, so that the longest ending need not be looked for one by one.
+        # The count grows with every word, so a binary search finds the longest ending.
         at = bisect_left(words, True, key=fits)
         return words[at] if at < len(words) else span.end
     return next((start for start in words if fits(start)), span.end)

@@ -1,6 +1,6 @@
 """Writes to the index: each store handler stages its part, and `publish_documents` makes a document visible whole.
 
-They may run in any order and side by side; repeated, they change nothing.
+They may run in any order or in parallel; repeating one changes nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -39,9 +39,9 @@ def store_documents(
 ) -> dict[str, str]:
     """Stage documents with chunks, summaries (by document id) and artifacts; the staged version by document id.
 
-    The revisions of their `sources` and the fingerprint of this pipeline are stored with them. A resumed run leaves
-    out documents whose sources have changed since they were listed: either another run has stored them as they are
-    now, or the next one will.
+    The revisions of their `sources` and the fingerprint of this pipeline are stored with them. A resumed run leaves out
+    documents whose sources have changed since the listing; another run has stored their new content, or the next run
+    will.
     """
     known = {each.id: each for each in remaining(_unchanged(documents, sources, call), call)}
     passages, found = by_document(chunks), by_document(artifacts)
@@ -65,7 +65,7 @@ def store_documents(
 def store_dense_vectors(
     chunks: Sequence[Chunk], embeddings: Embeddings, sources: Sequence[SourceFile] = (), *, call: Call
 ) -> int:
-    """Stage one vector per chunk, with those of its tokens if there are any; the number stored."""
+    """Stage one vector per chunk, with the vectors of its tokens if there are any; return the number stored."""
     rows = {chunk_id: row for row, chunk_id in enumerate(embeddings.chunk_ids)}
 
     def store(some: Sequence[Chunk]) -> int:
@@ -79,7 +79,7 @@ def store_dense_vectors(
 def store_sparse_vectors(
     chunks: Sequence[Chunk], sparse: Sequence[SparseVector], sources: Sequence[SourceFile] = (), *, call: Call
 ) -> int:
-    """Stage the term counts of chunks; the number of chunks."""
+    """Stage the term counts of chunks; return the number of chunks."""
 
     def store(some: Sequence[Chunk]) -> int:
         ids = {chunk.id for chunk in some}
@@ -97,7 +97,7 @@ def store_graph(
     *,
     call: Call,
 ) -> int:
-    """Stage the facts of chunks: their entities and relations; the number of mentions and relations."""
+    """Stage the entities and relations of chunks; return the number of mentions and relations."""
 
     def store(some: Sequence[Chunk]) -> int:
         ids = {chunk.id for chunk in some}
@@ -125,7 +125,7 @@ def publish_documents(
     *,
     call: Call,
 ) -> int:
-    """Make staged documents visible, each in one transaction that removes its old version; the number of documents.
+    """Make staged documents visible, each in one transaction that removes its old version; return their number.
 
     Every chunk must have a vector if `stored_vectors` is in the context, its terms if `stored_terms` is, and its facts
     if `stored_facts` is. A document that lacks one, or that an earlier step has set aside, keeps its old version.
@@ -151,9 +151,9 @@ def publish_documents(
 
 @handler(writes="recorded_failures", effects="index.failures")
 def record_failures(failures: Sequence[ItemFailure] = (), sources: Sequence[SourceFile] = (), *, call: Call) -> int:
-    """Note the documents that earlier steps have set aside, with their reasons, in the document table; their number.
+    """Record the set-aside documents of earlier steps, with their reasons, in the document table; return their number.
 
-    `failures` are noted as well. The item of a failure is the name, URI or document id of its source.
+    `failures` are recorded as well. The item of a failure is the name, URI or document id of its source.
     """
     known = {key: source for source in sources for key in (source.document_id, source.uri, source.name)}
     all_failures = {failure.item: failure for failure in (*call.aside.values(), *failures)}.values()
@@ -163,7 +163,7 @@ def record_failures(failures: Sequence[ItemFailure] = (), sources: Sequence[Sour
 
 @handler(writes="removed_documents", effects=("index.documents", "index.vectors", "index.terms", "index.graph"))
 def remove_documents(vanished: Sequence[str], *, call: Call) -> int:
-    """Remove documents by id, with their pictures and the facts that only they support; the number that were there."""
+    """Remove documents by id, with their pictures and the facts that only they support; return the number removed."""
     store: IndexStore = call.services["index_store"]
     removed = 0
     for some in chunked(vanished):
@@ -178,7 +178,7 @@ def remove_documents(vanished: Sequence[str], *, call: Call) -> int:
 
 
 def _unchanged(documents: Sequence[Document], sources: Sequence[SourceFile], call: Call) -> list[Document]:
-    """The documents that a run may still store: all, unless it resumes an earlier run and its listing."""
+    """The documents that a run may still store: all, unless the run resumes an earlier one and its listing."""
     if not call.identity.resumes:
         return list(documents)
     known = {each.document_id: each for each in sources}

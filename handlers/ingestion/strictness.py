@@ -1,4 +1,4 @@
-"""`refuse_left_out`: with `strict`, objects that nobody may have meant to leave out are errors."""
+"""`refuse_left_out`: with `strict`, objects that may have been left out by mistake are errors."""
 
 from collections.abc import Mapping
 
@@ -7,14 +7,14 @@ from handlers.sources import STRICT
 from handlers.stores import IndexSources
 
 _NAMED = 1000
-"""Objects that are named one by one, of each rule."""
+"""The most objects per rule that are reported one by one."""
 
 
 @handler(writes="refused", effects=())
 def refuse_left_out(source_uri: str, left_out: Mapping[str, int], *, pattern: str = "**/*", call: Call) -> int:
-    """Set objects aside, as if they could not be read, that were left out by format, size, permission or name.
+    """Set aside, like unreadable documents, the objects that were left out by format, size, permission or name.
 
-    The rest has been ingested, and the run ends as `partial`; the number of these objects.
+    The other documents stay ingested, and the run ends as `partial`. Returns the number of these objects.
     """
     store: IndexSources = call.services["index_store"]
     for rule in STRICT:

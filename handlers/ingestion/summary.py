@@ -1,4 +1,4 @@
-"""Extractive summaries: the sentences of a document that most of its other sentences resemble, in their order."""
+"""Extractive summaries: the most representative sentences of a document, in their order."""
 
 import re
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ def summarise(found: Sequence[str], *, sentences: int = 3) -> list[str]:
     if len(found) <= sentences:
         return list(found)
     ranks = _ranks(_similarities(found))
-    # Rounded, so that the last bits of a sum do not decide between equals.
+    # Rounded, so that rounding errors do not decide between equal scores.
     best = sorted(range(len(found)), key=lambda i: (-round(float(ranks[i]), 9), i))[:sentences]
     return [found[i] for i in sorted(best)]
 

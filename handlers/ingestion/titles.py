@@ -11,17 +11,17 @@ from handlers.stores import IndexReader
 
 @dataclass(frozen=True)
 class Titles:
-    """Titles by document id, and those `before`, as the index has them."""
+    """The titles by document id, and the titles `before` in the index."""
 
     by_document: dict[str, str] = field(default_factory=dict[str, str])
     before: dict[str, str] = field(default_factory=dict[str, str])
 
     def text_of(self, chunk: Chunk) -> str:
-        """The title, the headings and the text of a chunk; the title only once, even if a heading has it."""
+        """The title, headings and text of a chunk; a title that is also a heading appears once."""
         return _text(chunk, self.by_document.get(chunk.document_id, ""))
 
     def changed(self, chunks: Iterable[Chunk]) -> set[str]:
-        """The ids of the chunks whose texts differ from those with the titles before."""
+        """The ids of the chunks whose texts differ because of a new title."""
         return {
             each.id
             for each in chunks
@@ -30,8 +30,8 @@ class Titles:
 
 
 def titles_of(chunks: Sequence[Chunk], documents: Sequence[Document], call: Call) -> Titles:
-    """The titles of the documents that chunks are of, as they were just read, else from the index. A title that is
-    only the file's name does not count, since it changes when the file is moved.
+    """The titles of the chunks' documents, from the documents just read, else from the index. A title that is only the
+    file name is ignored, since it changes when the file is moved.
     """
     read = {each.id: title_of(each.name, each.title) for each in documents}
     if "index_store" not in call.services:

@@ -14,13 +14,13 @@ _MOVED_AT_ONCE = 100
 
 @handler(writes="restated_documents", effects=("index.documents", "index.revisions"))
 def restate_documents(restatements: Sequence[Restatement], *, call: Call) -> int:
-    """Note new tags, URIs and revisions of documents whose content stayed; the number of documents."""
+    """Store new tags, URIs and revisions of documents with unchanged content; return the number of documents."""
     return sum(_upkeep(call).restate(some) for some in chunked(restatements))
 
 
 @handler(writes="moved_documents", effects=("index.documents", "index.vectors", "index.terms", "index.graph"))
 def move_documents(moves: Sequence[Rename], *, call: Call) -> int:
-    """Move documents with everything stored of them to where their sources are now; the number moved."""
+    """Move documents, with all their stored data, to the current places of their sources; return the number moved."""
     store: IndexStore = call.services["index_store"]
     moved = 0
     for some in chunked(moves, _MOVED_AT_ONCE):
@@ -33,7 +33,7 @@ def move_documents(moves: Sequence[Rename], *, call: Call) -> int:
 
 @handler(writes="named_documents", effects=("index.documents", "index.revisions"))
 def name_documents(names: Sequence[tuple[str, str]], *, call: Call) -> int:
-    """Give documents (by id) names that are different from those of all others; the number of documents."""
+    """Give documents (by id) unique names; return the number of documents."""
     store: IndexStore = call.services["index_store"]
     named = 0
     for some in chunked(names):
@@ -55,7 +55,7 @@ def load_chunks(sources: Sequence[SourceFile], *, call: Call) -> tuple[Chunk, ..
 
 @handler(writes="refreshed_documents", effects=("index.documents", "index.revisions"), publishes=True)
 def confirm_documents(sources: Sequence[SourceFile], *, call: Call) -> int:
-    """Publish the new facets of documents, with how they were made; the number of documents."""
+    """Publish the new facets of documents and the record of how they were made; return the number of documents."""
     made, gone = format_facets(wanted_facets(call)), ids_aside(sources, call)
     return _upkeep(call).restate(
         [
@@ -68,10 +68,10 @@ def confirm_documents(sources: Sequence[SourceFile], *, call: Call) -> int:
 
 @handler(writes="swept", effects=("index.documents", "index.leftovers"))
 def sweep_leftovers(*, older_than_s: float = 86_400.0, call: Call) -> int:
-    """Remove everything that earlier runs staged and never published; the number of versions and passages.
+    """Remove everything that earlier runs staged but never published; return the number of versions and passages.
 
-    Leftovers of runs that the run store knows to be dead go at once, those of others when they are older than
-    `older_than_s`. A dead run that is resumed afterwards stages again whatever it has not published.
+    Leftovers of runs that the run store reports as dead are removed immediately, others if older than `older_than_s`
+    seconds. A dead run that is resumed later stages its unpublished data again.
     """
     alive, dead = {call.run_id}, set[str]()
     if "known_runs" in call.services:

@@ -27,7 +27,7 @@ from handlers.secrets import hide
 _LOOK_EVERY_S = 0.1
 _END_WITHIN_S = 15.0
 _MARK = "BRAID_JOB"
-"""A variable that everything a program starts inherits, unless it removes it."""
+"""A variable that every process started by a program inherits, unless the program removes it."""
 TRY_AGAIN_LATER = 75
 """`EX_TEMPFAIL` of sysexits.h."""
 
@@ -58,8 +58,8 @@ def command(
 
     `argv` is the program and its arguments, one by one; no shell reads them. BRAID_COMMANDS must name the program. It
     sees `env` (a value `env:NAME` is a secret by reference) and, of this process's environment, only the paths of
-    programs, home and temporary files. It is ended, with all processes that it started, when the time is up or the
-    result is no longer wanted.
+    programs, home and temporary files. The program is ended, with all processes that it started, when the time is up or
+    the result is no longer wanted.
     """
     allowed: Sequence[str] = call.services["commands"] if "commands" in call.services else ()  # noqa: SIM401  (no mapping)
     path = find_program(program.argv, allowed)
@@ -121,7 +121,7 @@ def _run(program: Program, timeout_s: float, most_bytes: int, call: Call) -> tup
 
 
 _ENDED = 2
-"""The final report of the supervisor, beside standard output (0) and standard error (1)."""
+"""The number of the supervisor's final report, besides standard output (0) and standard error (1)."""
 
 
 @contextmanager
@@ -149,7 +149,7 @@ def _supervised(program: Program) -> "Iterator[tuple[subprocess.Popen[bytes], so
 
 
 def _end(process: "subprocess.Popen[bytes]", mark: str) -> None:
-    """Wait for the end of a supervisor that is told to end; if it was killed, end what it left behind."""
+    """Wait for a supervisor that was asked to end; if it was killed, end its remaining processes."""
     for pipe in (process.stdin, process.stdout, process.stderr):
         with suppress(OSError):
             cast("IO[bytes]", pipe).close()
@@ -175,7 +175,7 @@ def _feed(waiting: selectors.BaseSelector, feed: IO[bytes], to_write: memoryview
         to_write = to_write[os.write(feed.fileno(), to_write) :] if len(to_write) else to_write
     except BlockingIOError:
         return to_write
-    except BrokenPipeError:  # it does not read
+    except BrokenPipeError:  # the program does not read its input
         to_write = to_write[:0]
     if not len(to_write):
         waiting.unregister(feed)

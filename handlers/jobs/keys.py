@@ -1,4 +1,4 @@
-"""Idempotency keys of jobs: a key belongs to one job of a run, and is worked on by one job at a time on a machine."""
+"""Idempotency keys of jobs: within a run, a key belongs to one job; on a machine, one job at a time holds it."""
 
 import contextlib
 import hashlib
@@ -17,13 +17,13 @@ _lock = threading.Lock()
 
 
 class KeyCollision(FatalError):
-    """Two jobs have one idempotency key: one would be taken for the other, or they would overwrite each other."""
+    """Two jobs have the same idempotency key, so one could be mistaken for the other or overwrite its work."""
 
 
 class JobKeys:
     """Which job holds which key. With a `folder`, jobs of other processes on this machine count too.
 
-    Locks are the operating system's, so those of a process that was killed are gone with it.
+    The locks are the operating system's, so the locks of a killed process end with it.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -73,7 +73,7 @@ class JobKeys:
         except Timeout:
             try:
                 by = str(json.loads(holder.read_text(encoding="utf-8"))["job"])
-            except (OSError, ValueError, KeyError):  # the other process is about to write it
+            except (OSError, ValueError, KeyError):  # the other process has not written the name of its job yet
                 by = "a job of another process"
             raise KeyCollision(_key_is_held(job, key, by)) from None
 
@@ -83,7 +83,7 @@ def _key_is_held(job: str, key: str, by: str) -> str:
 
 
 def claim(key: str | None, call: Call) -> contextlib.AbstractContextManager[None]:
-    """Hold a job's key, if it has one, among the keys that the run knows."""
+    """Hold a job's key, if it has one, in the run's table of keys."""
     if key is None:
         return contextlib.nullcontext()
     if not key.strip():

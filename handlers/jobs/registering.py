@@ -1,4 +1,4 @@
-"""`@job`: plain functions that stages name; the payload of a stage is their arguments."""
+"""`@job`: registers plain functions that stages call by name, with the payload as arguments."""
 
 import inspect
 import string
@@ -26,10 +26,10 @@ def job(
 def job(function: Any = None, /, *, name: str | None = None, key: str | None = None, **declared: Any) -> Any:
     """Register a function as a job, whose result goes to the field that has the job's name.
 
-    `key` is its idempotency key, in which `{argument}` stands for an argument: two jobs of a run with one key are
-    refused, and so is one whose key another run is working on. A step's option `idempotency_key` replaces it.
-    `declared` are further arguments of `@handler` (`effects`, `version`, `uses`, `undo`, …). A parameter annotated
-    `Call` receives the call.
+    `key` is its idempotency key, in which `{argument}` stands for an argument: two jobs of a run with the same key are
+    refused, and so is a job whose key another run holds. A step's option `idempotency_key` replaces it. `declared` are
+    further arguments of `@handler` (`effects`, `version`, `uses`, `undo`, …). A parameter annotated `Call` receives the
+    call.
 
     Raises:
         TypeError: `key` names something that is not an argument, or the function takes `*args`.

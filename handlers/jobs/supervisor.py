@@ -1,11 +1,11 @@
-"""Run one program, and end everything that it started: as a program of its own, between Braid and the program.
+"""Run one program and end everything that it started; runs as a separate process between Braid and the program.
 
     python -I supervisor.py CONTROL PROGRAM ARGUMENT…
 
-CONTROL is the number of a socket. The exit code goes there, as `subprocess` counts it (or `!` and why the program
-cannot be run). When Braid closes its end, or dies, everything is ended. On Linux, processes that lose their parent
-become children of the supervisor (`PR_SET_CHILD_SUBREAPER`), so that none gets away by a session of its own. Only the
-standard library is imported while the program runs: a supervisor costs as little as it can.
+CONTROL is the number of a socket. The supervisor sends the exit code there, in the convention of `subprocess` (or `!`
+and the reason why the program cannot be run). When Braid closes its end or dies, all processes are ended. On Linux,
+processes that lose their parent become children of the supervisor (`PR_SET_CHILD_SUBREAPER`), so that none escapes by
+starting its own session. To keep the supervisor small, it imports only the standard library while the program runs.
 """
 
 import contextlib

@@ -20,7 +20,7 @@ Message: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Completion:
-    """The answer of a model, and the tokens it took; `complete` is false when the answer was cut off."""
+    """The answer of a model, and the tokens used; `complete` is false if the answer was cut off."""
 
     text: str
     input_tokens: int = 0
@@ -45,8 +45,8 @@ class Chat(Protocol):
         """The answer; with `schema`, text that should be JSON of that schema.
 
         Raises:
-            TransientError: the model is busy or away; carries its Retry-After.
-            FatalError: it refuses, or answers with something other than a text.
+            TransientError: the model is busy or unreachable; carries its Retry-After. FatalError: it refuses, or its
+            answer is not a text.
         """
         ...
 
@@ -87,11 +87,11 @@ class ChatModel:
     ) -> Completion:
         """The answer, as `complete` returns it; `on_text` is called with each part of it as it arrives.
 
-        An exception from `on_text` ends the answer and comes out of here.
+        An exception from `on_text` ends the answer and propagates.
 
         Raises:
-            TransientError: the model is busy or away, or its answer broke off.
-            FatalError: it refuses, or answers with something other than a text.
+            TransientError: the model is busy or unreachable, or its answer broke off. FatalError: it refuses, or its
+            answer is not a text.
         """
         request = self._request(messages, model, max_tokens=max_tokens, temperature=temperature)
         request |= {"stream": True, "stream_options": {"include_usage": True}}
@@ -123,7 +123,7 @@ class ChatModel:
             raise FatalError("no model is named; set BRAID_CHAT_MODEL, or `model` in the step or the skill")
         request: dict[str, Any] = {"model": chosen, "messages": [dict(message) for message in messages]}
         if max_tokens is not None:
-            # OpenAI's newer models refuse `max_tokens`; other servers often know nothing else.
+            # OpenAI's newer models refuse `max_tokens`, while other servers often support only that.
             theirs = (self._base_url or OPENAI_URL).rstrip("/") == OPENAI_URL
             request["max_completion_tokens" if theirs else "max_tokens"] = max_tokens
         if temperature is not None:
@@ -172,8 +172,8 @@ def ask_model(
     `image`, a media type and bytes, is shown beside the prompt.
 
     Raises:
-        FatalError: none is configured, it refuses, or answers with no text.
-        TransientError: it is busy or away.
+        FatalError: no model is configured, it refuses, or its answer has no text. TransientError: it is busy or
+        unreachable.
     """
     if "chat" not in call.services:
         raise FatalError(NOT_CONFIGURED)

@@ -23,7 +23,7 @@ from handlers.models.vectors import unit_rows
 from handlers.text import terms
 
 _MOST_QUESTIONS = 500
-"""Questions whose vectors are kept: the next page of an answer, or a filter, asks the same again."""
+"""How many vectors of questions are cached, because paging and filters repeat a question."""
 
 
 class Embedder(Protocol):
@@ -50,7 +50,7 @@ class Embedder(Protocol):
 class TokenEmbedder(Protocol):
     """An embedder that can give a vector for each token beside the one of the text, from the same forward pass.
 
-    Special tokens have none, nor has punctuation in documents; None where the model gives no vectors of tokens.
+    Special tokens, and punctuation in documents, have no vectors. The result is None if the model has no token vectors.
     """
 
     def embed_document_tokens(self, texts: Sequence[str]) -> tuple[np.ndarray, list[np.ndarray] | None]:
@@ -63,9 +63,9 @@ class TokenEmbedder(Protocol):
 
 
 Embedded: TypeAlias = tuple[np.ndarray, np.ndarray | None]
-"""The vector of a text, and those of its tokens if the model gives any."""
+"""The vector of a text, and the vectors of its tokens if the model has them."""
 Embed: TypeAlias = Callable[[str, bool], Embedded]
-"""Embeds a question (True) or a document, with the prefix that the model wants before it."""
+"""Embeds a question (True) or a document (False), with the prefix that the model requires."""
 
 
 def make_embedder(
@@ -80,7 +80,7 @@ def make_embedder(
     `hashing` is for tests only.
 
     Raises:
-        ModelFileError: the model's files are missing or not the ones we know.
+        ModelFileError: the model's files are missing or differ from the known ones.
     """
     if base_url is not None:
         from handlers.models.endpoint import OpenAIEmbedder
@@ -123,7 +123,7 @@ class LocalEmbedder:
         return self.embed_document_tokens(texts)[0]
 
     def embed_document_tokens(self, texts: Sequence[str]) -> tuple[np.ndarray, list[np.ndarray] | None]:
-        """The vectors of texts, and of each text those of its tokens."""
+        """The vectors of texts, and for each text the vectors of its tokens."""
         if not texts:
             return np.zeros((0, self.dim), dtype=np.float32), []
         embed, pool = self._load_once()
@@ -174,7 +174,7 @@ def _usable_cores() -> int:
 
 
 def _is_in_a_folder(name: str, model_dir: str | None) -> bool:
-    """Whether the model's files are run by onnxruntime itself, rather than by fastembed, which pools by itself."""
+    """Whether onnxruntime runs the model's files directly, instead of fastembed, which has its own pooling."""
     return name in KNOWN_MODELS or model_dir is not None or MODEL_DIR_VARIABLE in os.environ
 
 
@@ -201,7 +201,9 @@ def _read(model: OnnxModel, recipe: Recipe, name: str, text: str, *, asks: bool)
 
 
 class HashingEmbedder:
-    """FOR TESTS ONLY: hashed words instead of meaning, in no time. Fused with BM25 it is worse than BM25 alone."""
+    """FOR TESTS ONLY: vectors of hashed words, which is fast but has no meaning. Fused with BM25 it is worse than BM25
+    alone.
+    """
 
     name = "hashing"
     dim = 256

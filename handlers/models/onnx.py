@@ -1,4 +1,4 @@
-"""The models whose files we know, run by onnxruntime itself: it loads sooner than with a library around it."""
+"""Runs the known models directly with onnxruntime, which loads faster than with a library around it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,11 +20,11 @@ class OnnxModel:
     inputs: frozenset[str]
 
     def run(self, *texts: str) -> np.ndarray:
-        """The first output for one text, or for two that are read together; its first dimension is 1."""
+        """The first output for one text, or for a pair of texts; its first dimension is 1."""
         return self.read(*texts)[0]
 
     def read(self, *texts: str) -> tuple[np.ndarray, Any]:
-        """The same output, and how the tokenizer has read the texts (its `Encoding`)."""
+        """The same output, and the tokenizer's `Encoding` of the texts."""
         encoded = self.tokenizer.encode(*texts)
         given = {
             "input_ids": encoded.ids,
@@ -39,7 +39,7 @@ def load_onnx(name: str, *, model_dir: str | None) -> OnnxModel:
     """The model of that name.
 
     Raises:
-        ModelFileError: its files are missing or not the ones we know.
+        ModelFileError: its files are missing or differ from the known ones.
     """
     import onnxruntime
 

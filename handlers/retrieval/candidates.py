@@ -1,4 +1,4 @@
-"""The candidates of a question: hits of all ways of searching, passages with its exact words, and their true scores."""
+"""The candidates of a question: the hits of all retrievers, passages with its exact words, and their true scores."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -17,9 +17,9 @@ from handlers.tags import TagFilter
 from handlers.text import contains
 
 _MOST_EXACT = 50
-"""Passages that are looked through for each phrase or name, the best by its words."""
+"""How many passages (the best by words) are searched for each phrase or name."""
 MOST_COMPARED = 200
-"""Candidates that are compared with a question token by token, the best by all else."""
+"""How many candidates (the best by the other scores) are compared with a question token by token."""
 
 
 class Candidates:
@@ -31,7 +31,9 @@ class Candidates:
         self._read: dict[str, Hit] = {}
 
     def add(self, rankings: Iterable[Sequence[Hit]]) -> dict[str, int]:
-        """Take in the hits of rankings and the passages that have what was typed; how many such things each has."""
+        """Add the hits of rankings and the passages with exact phrases or names; return how many of these each passage
+        has.
+        """
         listed = dict.fromkeys(hit.id for ranking in rankings for hit in ranking)
         question = self.question
         phrases = question.phrases
@@ -63,7 +65,7 @@ class Candidates:
         return exact
 
     def hits(self, scores: Mapping[str, float]) -> list[Hit]:
-        """These candidates with everything that is shown of them, best first."""
+        """These candidates as complete hits, best first."""
         if all(each in self._read for each in scores):
             return [replace(self._read[each], score=score) for each, score in scores.items()]
         return self.store.hits(scores, found_by="", where=self.where)
@@ -95,7 +97,7 @@ def true_scores(
     queries: Sequence[str],
     call: Call,
 ) -> list[Voice]:
-    """The voices with the scores of all candidates, as far as these can be looked up: by meaning and by words."""
+    """The voices, completed with the scores of all candidates by meaning and by words where they can be looked up."""
     found: list[Voice] = []
     for voice in voices:
         scores = voice.scores
@@ -116,10 +118,10 @@ def true_scores(
 
 
 def compare_tokens(candidates: Candidates, best_first: Iterable[str], query: str, call: Call) -> dict[str, float]:
-    """How well the question's tokens are matched by those of candidates, best first: of the first 200 that are given,
-    as far as these have token vectors.
+    """How well the tokens of candidates match those of the question, best first, for the first 200 candidates with
+    token vectors.
 
-    Nothing is compared if the embedding model gives no vectors of tokens.
+    The result is empty if the embedding model has no token vectors.
     """
     if "embedder" not in call.services:
         return {}

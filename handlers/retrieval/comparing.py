@@ -1,4 +1,4 @@
-"""The same questions for each way of searching: its rankings, and how long they take."""
+"""Runs the same questions with each way of searching, and measures rankings and times."""
 
 import statistics
 import time
@@ -38,7 +38,7 @@ class SearchRun:
         return sum(bool(found) for found in self.hits.values())
 
     def lowest_relevant(self, name: Callable[[Hit], str], judged: Mapping[str, Mapping[str, float]]) -> float | None:
-        """The cosine that the best relevant passage has in 99 of 100 questions; None without such passages.
+        """The cosine that the best relevant passage reaches in 99 of 100 questions; None without relevant passages.
 
         Below it, a passage that shares no word with its question is hardly an answer.
         """
@@ -50,12 +50,12 @@ class SearchRun:
         return float(np.quantile(best, 0.01)) if best else None
 
     def documents(self, name: Callable[[Hit], str]) -> dict[str, list[str]]:
-        """For every question the documents of its hits, each where its best hit stands."""
+        """For each question the documents of its hits, each at the rank of its best hit."""
         return {question: list(dict.fromkeys(map(name, found))) for question, found in self.hits.items()}
 
 
 def ways_of_searching(call: Call, *, reranked: bool = False) -> dict[str, Callable[[str], list[Hit]]]:
-    """Every retriever by itself, fused by reciprocal ranks, and fused as the pipeline `search` does it."""
+    """Each retriever alone, fused by reciprocal ranks, and fused as in the pipeline `search`."""
 
     def by_vector(query: str, question: Question | None = None) -> list[Hit]:
         question = question or read_question(query, call=call)
@@ -102,7 +102,7 @@ def ways_of_searching(call: Call, *, reranked: bool = False) -> dict[str, Callab
 
 
 def run_questions(search: Callable[[str], list[Hit]], questions: Mapping[str, str]) -> SearchRun:
-    """Ask all questions, one after another; the first is asked once before, since it loads models and vectors."""
+    """Ask all questions one after another; the first one is asked once more beforehand, to load models and vectors."""
     hits: dict[str, Sequence[Hit]] = {}
     seconds: dict[str, float] = {}
     for text in list(questions.values())[:1]:

@@ -1,4 +1,4 @@
-"""Near duplicates among the results are shown once: the best of them, which lists the others."""
+"""Shows near duplicates among the results once: the best of them, which lists the others."""
 
 import re
 from collections import Counter, defaultdict
@@ -23,9 +23,9 @@ def collapse_duplicates(results: Sequence[Hit], *, similarity: float = 0.85, lim
     """The best of each set of near duplicates, in their order, at most `limit`; the others are in its `duplicates`.
 
     Near means that the passages share at least `similarity` of their runs of three words (Jaccard's coefficient of
-    their sets; Broder, SEQUENCES 1997), all their numbers and all their negations: two price lists that differ in a
-    price stay two, and so do a rule and its opposite.
-    `similarity: 1` collapses only copies that are equal but for case, punctuation and stop words.
+    their sets; Broder, SEQUENCES 1997), all their numbers and all their negations: two price lists that differ in one
+    price stay separate, and so do a rule and its opposite. `similarity: 1` collapses only copies that are equal but for
+    case, punctuation and stop words.
 
     Raises:
         ValueError: `similarity` is not above 0 and at most 1.

@@ -1,4 +1,4 @@
-"""How well a search finds: its rankings measured against judgements of which documents answer which question."""
+"""The quality of a search: measures its rankings against judgements of which documents answer which question."""
 
 import json
 from collections import defaultdict
@@ -16,7 +16,7 @@ class InvalidJudgements(OrchestrationError, ValueError):
 
 
 def ndcg(ranked: Sequence[str], gains: Mapping[str, float], *, at: int = 10) -> float:
-    """Normalised discounted cumulative gain of the first `at`, with the judged scores as gains.
+    """Normalised discounted cumulative gain of the first `at` results, with the judged scores as gains.
 
     The sum of gain / log2(rank + 1), rank counted from 1, over that of the ideal order.
 
@@ -29,7 +29,9 @@ def ndcg(ranked: Sequence[str], gains: Mapping[str, float], *, at: int = 10) -> 
 
 
 def recall(ranked: Sequence[str], gains: Mapping[str, float], *, at: int = 100) -> float:
-    """The share of the relevant documents (gain above 0) among the first `at`. Source: trec_eval's `recall`."""
+    """The share of the relevant documents (gain above 0) that are among the first `at` results. Source: trec_eval's
+    `recall`.
+    """
     relevant = {name for name, gain in gains.items() if gain > 0}
     return len(relevant & set(ranked[:at])) / len(relevant) if relevant else 0.0
 

@@ -1,4 +1,4 @@
-"""Searching with the help of a language model: with other wordings, or with a passage that might answer."""
+"""Searches with the help of a language model: with other wordings, or with an invented passage as the query."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -75,7 +75,7 @@ def hyde_search(
 ) -> list[Hit]:
     """The permitted chunks nearest to a passage that a language model invents as an answer, and to the question.
 
-    The passage itself is shown to nobody; only its vector is used.
+    The passage itself is never shown; only its vector is used.
 
     Raises:
         FatalError: no language model is configured, or the index was made with another embedding model.

@@ -1,4 +1,4 @@
-"""Rank fusion: several rankings of the same chunks become one, and every retriever's own score is kept."""
+"""Rank fusion: combines several rankings of the same chunks, and keeps the score of each retriever."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,9 +28,9 @@ def reciprocal_rank_fusion(
 
 @dataclass(frozen=True)
 class Voice:
-    """How one way of searching scores the candidates; one that it has no score of counts as its lowest.
+    """The scores of the candidates by one way of searching; a candidate without a score counts as its lowest.
 
-    A `partial` voice knows nothing of some candidates. These are scored by the others alone.
+    A `partial` voice cannot score some candidates; the other voices alone score these.
     """
 
     name: str
@@ -42,9 +42,9 @@ class Voice:
 def weighted_fusion(candidates: Sequence[str], voices: Sequence[Voice]) -> dict[str, float]:
     """The weighted mean of the voices' scores of each candidate, best first; ties by the order of the candidates.
 
-    The scores of each voice are scaled to 0…1, from its lowest to its highest over the candidates. A candidate that a
-    partial voice knows nothing of gains from it as much as from the others, plus the mean by which the known candidates
-    gain more from it than from the others. So neither side is preferred: their means differ as they do by the others.
+    The scores of each voice are scaled to 0…1, from its lowest to its highest over the candidates. For a candidate that
+    a partial voice cannot score, its gain is estimated: the candidate's mean gain from the other voices, plus the mean
+    surplus of the scored candidates. So neither group of candidates is preferred.
 
     Raises:
         ValueError: a weight is negative.
@@ -63,7 +63,7 @@ def weighted_fusion(candidates: Sequence[str], voices: Sequence[Voice]) -> dict[
 
 
 def shared_ranks(scores: Iterable[float]) -> list[int]:
-    """The ranks of scores that come best first, counted from 1; equal scores share the first of their ranks."""
+    """The ranks of scores given best first, counted from 1; equal scores share the first of their ranks."""
     ranks: list[int] = []
     before: float | None = None
     for place, score in enumerate(scores, start=1):
@@ -77,7 +77,7 @@ def _ids(rankings: Sequence[Sequence[Hit]]) -> list[list[str]]:
 
 
 def with_own_scores(rankings: Sequence[Sequence[Hit]], fused: Mapping[str, float]) -> list[Hit]:
-    """The hits of rankings with their fused scores, in that order; each has its retrievers with their scores."""
+    """The hits of rankings with their fused scores, in the order of `fused`, each with its retrievers' scores."""
     first: dict[str, Hit] = {}
     retrievers: dict[str, dict[str, None]] = {}
     scores: dict[str, dict[str, float]] = {}
@@ -100,7 +100,7 @@ def _means(parts: Sequence[tuple[float, Sequence[float]]], count: int) -> list[f
 
 
 def _completed(gains: Sequence[float], known: Sequence[bool], others: Sequence[float]) -> list[float]:
-    """The gains of one voice where they are known, and what the others suggest where they are not; between 0 and 1."""
+    """The gains of one voice, with estimates from the other voices where they are unknown; between 0 and 1."""
     more = fsum(gain - other for gain, is_known, other in zip(gains, known, others, strict=True) if is_known)
     mean = more / sum(known)
     return [

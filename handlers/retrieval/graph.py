@@ -29,7 +29,7 @@ class Hop(NamedTuple):
 
 
 class Neighbour(NamedTuple):
-    """How near an entity is to the question's (1 for those themselves), and the relations that lead to it."""
+    """The nearness of an entity to the question's entities (which have 1), and the relations that lead to it."""
 
     nearness: float
     path: tuple[Hop, ...] = ()
@@ -37,7 +37,7 @@ class Neighbour(NamedTuple):
 
 @dataclass(frozen=True)
 class Walk(Options):
-    """How far the graph is followed."""
+    """The limits for following the graph."""
 
     hops: int = 2
     decay: float = 0.5
@@ -111,9 +111,9 @@ def neighbourhood(
 ) -> dict[str, Neighbour]:
     """Entities within `hops` relations of the named ones, and how near: 1 at the start, times `decay` per hop.
 
-    A relation passes on its weight's share of the heaviest one at that entity. Of each entity only the `fan_out`
-    heaviest relations are followed, so that an entity that everything is related to does not drown the rest. Only
-    relations that permitted documents state are followed.
+    Along a relation, nearness is multiplied by the relation's weight divided by the largest weight at that entity. Only
+    the `fan_out` heaviest relations of each entity are followed, so that an entity related to everything does not
+    dominate. Only relations that permitted documents state are followed.
     """
     near = {name: Neighbour(1.0) for name in store.find_entities(names, where=where).values()}
     frontier = list(near)
@@ -132,7 +132,7 @@ def neighbourhood(
                 hop = Hop(name, kind, other) if forward else Hop(other, kind, name)
                 nearness = near[name].nearness * walk.decay * weight / heaviest[0][0] if heaviest[0][0] > 0 else 0.0
                 if hop_number == 0 and other in near and order[other] > order[name] and not near[other].path:
-                    near[other] = Neighbour(1.0, (hop,))  # how the question's own entities are related
+                    near[other] = Neighbour(1.0, (hop,))  # relations between the question's own entities
                 elif other not in near and nearness > (fresh[other].nearness if other in fresh else 0.0):
                     fresh[other] = Neighbour(nearness, (*near[name].path, hop))
         near.update(fresh)

@@ -1,4 +1,4 @@
-"""The matches in a result: stretches of the passage with words of the question or names that the graph led to."""
+"""The matches in a result: ranges of the passage with words of the question or names found through the graph."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -35,7 +35,7 @@ def highlight_matches(
 def relevance(hit: Hit, question: Question) -> float | None:
     """The mean of the cosine and of the share of the question's words that the passage has; None without a cosine.
 
-    It depends on nothing else, so it can be compared over questions.
+    It depends on nothing else, so values of different questions are comparable.
     """
     cosine = hit.own_scores.get("vector")
     if cosine is None:
@@ -51,7 +51,7 @@ def relevance(hit: Hit, question: Question) -> float | None:
 def highlights(
     text: str, wanted: Collection[str], languages: Collection[str] = (ENGLISH,)
 ) -> tuple[tuple[int, int], ...]:
-    """Start and end of each stretch of `text` with any of the terms, in order; those that overlap or touch are one."""
+    """Start and end of each range of `text` with any of the terms, in order; overlapping ranges are joined."""
     found: list[tuple[int, int]] = []
     for term, start, end in located_terms(text, languages):
         if term not in wanted:

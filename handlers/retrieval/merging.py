@@ -1,4 +1,4 @@
-"""The end of every retrieval pipeline: fuse the rankings, rerank the best, drop hits that may not be shown."""
+"""The last steps of every retrieval pipeline: fuse the rankings, rerank the best, drop hits that may not be shown."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,12 +24,13 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {
     "multi_query": 1.0,
     "hyde": 1.0,
 }
-"""The graph ranks by how rare names are and not by the question, so it answers only what nothing else does."""
+"""The graph ranks by the rarity of names, not by the question, so it counts only if no other retriever finds anything.
+"""
 
 
 @dataclass(frozen=True)
 class Fusion(Options):
-    """How rankings become one."""
+    """The options for fusing rankings."""
 
     method: Literal["weighted", "rrf"] = "weighted"
     k: int = 60
@@ -55,15 +56,15 @@ def hybrid_merge(
     limit: int = 50,
     call: Call,
 ) -> dict[str, Any]:
-    """One ranking of all that was found, best first; ties in the order of passages' ids.
+    """One ranking of all hits, best first; ties are in the order of passage ids.
 
     `weighted` looks up the vector and keyword scores of every candidate, whichever list it comes from, compares the
     best 200 with the question token by token, as far as they have token vectors, and takes the weighted mean of the
-    scaled scores (see `weighted_fusion`); `rrf` goes by the ranks of the lists alone. A passage that has word for word
-    what the question quotes or names gets 1 more for each of these, so it comes first. Each hit has every retriever's
-    own score in `scores`, and those as `exact`. `weights` are by retriever: vector, keyword, token, graph, multi_query,
-    hyde; a retriever of weight 0 counts where the others found nothing. `token_scores` are those of the candidates with
-    token vectors, best first, by passage; `candidates` is the number of all.
+    scaled scores (see `weighted_fusion`); `rrf` uses only the ranks in the lists. A passage gets 1 more for each quoted
+    phrase or typed name that it contains word for word, so it comes first. Each hit has every retriever's score in
+    `scores`, and the count of exact matches as `exact`. `weights` are by retriever: vector, keyword, token, graph,
+    multi_query, hyde; a retriever with weight 0 counts only if the others found nothing. `token_scores` are the token
+    scores by passage, best first, for candidates with token vectors; `candidates` is the number of all.
 
     Raises:
         ValueError: a weight is negative or for no retriever, or `k` is below 1.
@@ -118,9 +119,9 @@ def hybrid_merge(
 
 @handler(writes="results")
 def rerank(query: str, results: Sequence[Hit], *, enabled: bool = False, top_k: int = 20, call: Call) -> list[Hit]:
-    """The best `top_k` results in the order of a cross-encoder that reads question and chunk together; the rest after.
+    """The best `top_k` results reordered by a cross-encoder that reads question and chunk together; the rest follow.
 
-    Off by default: measure on your own questions whether it gains what it costs.
+    Off by default: measure on your own questions whether the gain is worth the cost.
     """
     if not enabled or not results:
         return list(results)
@@ -145,8 +146,7 @@ def filter_access(
     limit: int | None = None,
     call: Call,
 ) -> list[Hit]:
-    """Those results whose documents' tags match `access` (who asks), `filters` (what is asked for) and `tags` (what
-    the pipeline shows).
+    """The results that match `access` (of the user), `filters` (of the question) and `tags` (of the pipeline).
 
     The tags are looked up now, so documents that were removed or tagged otherwise since the search are not shown. With
     `required`, a question without `access` is refused instead of seeing everything.

@@ -8,17 +8,17 @@ from handlers.records import Hit
 from handlers.retrieval.understanding import Question
 
 UNRELATED_BELOW = {"bge-small-en-v1.5": 0.57}
-"""By model: of questions to documents of another subject, nine in ten have no passage with so high a cosine."""
+"""A cosine by model; for nine in ten questions on another subject than the documents, every passage is below it."""
 
 
 @handler(writes=("results", "nothing_found"), effects=())
 def refuse_unrelated(
     results: Sequence[Hit], question: Question, *, unrelated_below: float | None = None, call: Call
 ) -> dict[str, Any]:
-    """No results if they have nothing to do with the question: no word of it occurs, and no cosine is high enough.
+    """Return no results if they are unrelated to the question: none of its words occurs, and every cosine is too low.
 
-    `unrelated_below` is the lowest cosine that is; without it, the one that is known of the model. `braid evaluate`
-    prints one for an index. Of another model, everything near is shown.
+    `unrelated_below` is the lowest cosine of a related passage; by default, the known value of the model. `braid
+    evaluate` prints a value for an index. For an unknown model, all results are kept.
     """
     if unrelated_below is None and "embedder" in call.services:
         unrelated_below = UNRELATED_BELOW.get(call.services["embedder"].name)
@@ -27,7 +27,7 @@ def refuse_unrelated(
 
 
 def is_unrelated(results: Sequence[Hit], question: Question, below: float | None) -> bool:
-    """Whether no word of the question occurs and every result is known to be far from it in meaning."""
+    """Whether none of the question's words occurs, and every result is known to be far from it in meaning."""
     if question.occurs or below is None:
         return False
     return all("vector" in hit.own_scores and hit.own_scores["vector"] < below for hit in results)

@@ -1,4 +1,4 @@
-"""A question as it is typed: words, "phrases", names to be found as they are, -words, word*, tag:value, AND, NOT."""
+"""Parses a typed question: words, "phrases", exact names, -words, word*, tag:value, AND, NOT."""
 
 import re
 import unicodedata
@@ -14,7 +14,7 @@ _PART = re.compile(
 )
 _PREFIX = re.compile(r"[^\W_]{2,}\*")
 _SHORT = 3
-"""Words of a question that is looked for as a whole too."""
+"""The most words of a question that is also searched as one phrase."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class TypedQuestion:
     text: str
     """The question in plain words, without exclusions, tags and operators."""
     phrases: tuple[str, ...] = ()
-    """Phrases to find word for word: the quoted ones, or a short question as a whole."""
+    """Phrases to find word for word: quoted ones, or a short question as a whole."""
     compounds: tuple[str, ...] = ()
     """Names and numbers to be found as they are typed (see `handlers.compounds`)."""
     prefixes: tuple[str, ...] = ()
@@ -44,16 +44,16 @@ class _Parts:
 
 
 def read_typed(query: str, is_tag: Callable[[str], bool] = lambda name: False) -> TypedQuestion:
-    """The parts of a question; one that has nothing but exclusions is taken as their words.
+    """The parts of a question; a question with only exclusions is read as ordinary words.
 
-    `name:value` is a tag if `is_tag` says so of the name, else words as any.
+    `name:value` is a tag if `is_tag(name)` is true, else ordinary words.
     """
     normal = " ".join(unicodedata.normalize("NFKC", query).split())
     parts = _parts_of(normal, is_tag)
     text = " ".join(parts.words)
     if not text and not parts.tags:
         return TypedQuestion(" ".join(parts.none))
-    # With operators, quotes or tags, the rest is not a question that somebody typed as a whole.
+    # With operators, quotes or tags, the remaining words are not searched as one phrase.
     whole = text if text == normal and len(text.split()) <= _SHORT else ""
     if len(parts.words) == 1 and not parts.phrases and not parts.prefixes:
         whole = text

@@ -1,4 +1,4 @@
-"""A question in the words of the index: the entities it names, and the meanings of its acronyms."""
+"""Rewrites a question in the words of the index: finds its entities, and expands its acronyms."""
 
 import re
 import unicodedata
@@ -11,7 +11,7 @@ from handlers.tags import TagFilter
 from handlers.text import STOP_WORDS, terms
 
 LONGEST_NAME = 8
-"""Words of the longest entity that is looked for in a question."""
+"""The most words of an entity that is searched for in a question."""
 
 _WORD = re.compile(r"\S+")
 _ACRONYM = re.compile(r"[A-Z][A-Z0-9]{1,7}")
@@ -27,7 +27,7 @@ def query_rewrite(
     most: int = 4,
     call: Call,
 ) -> list[str]:
-    """The question, cleaned, and then with each acronym that the graph can explain written out; at most `most`.
+    """The cleaned question, and versions with acronyms expanded by the graph; at most `most` in total.
 
     A name explains an acronym when a permitted document relates the two and its initials spell the acronym.
     """
@@ -62,7 +62,7 @@ def extract_entities_from_query(
 
 
 def named_entities(store: IndexSearch, text: str, *, where: TagFilter | None = None) -> list[str]:
-    """Entities that visible chunks have and `text` names; longer names win, and no word belongs to two.
+    """Entities of visible chunks that `text` names; longer names take precedence, and a word belongs to one name only.
 
     A name that is only a stop word when case is ignored (`IT`) must be written as the index spells it.
     """

@@ -1,4 +1,4 @@
-"""One ranking each by meaning and by words."""
+"""Searches by meaning and by words, each with its own ranking."""
 
 from collections.abc import Mapping, Sequence
 

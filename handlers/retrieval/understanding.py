@@ -1,4 +1,4 @@
-"""`read_question`: a question in the terms of the index, with its typing mistakes set right, and its limits."""
+"""`read_question`: a question in the terms of the index, with typing mistakes corrected, and its restrictions."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -24,17 +24,17 @@ class Question:
     """A question in the terms of an index."""
 
     text: str
-    """In plain words."""
+    """The question in plain words."""
     weights: Mapping[str, float] = field(default_factory=dict[str, float])
-    """Of each term, rewritings aside."""
+    """The weight of each term, without rewritings."""
     groups: tuple[frozenset[str], ...] = ()
-    """The terms of each word, any of which stands for it."""
+    """The terms of each word; any of them matches the word."""
     phrases: tuple[str, ...] = ()
-    """To be found word for word."""
+    """Phrases to be found word for word."""
     names: tuple[str, ...] = ()
     """Terms to be found as they are typed."""
     meant: tuple[tuple[str, ...], ...] = ()
-    """The terms for each misspelt word of a short question, to be found as if one of them had been typed."""
+    """The terms for each misspelt word of a short question; any of them matches the word."""
     none: tuple[str, ...] = ()
     """Terms that a passage must not have."""
     no_phrases: tuple[str, ...] = ()
@@ -42,11 +42,11 @@ class Question:
     filters: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     """Tags that were typed."""
     languages: tuple[str, ...] = (ENGLISH,)
-    """Those of the permitted documents."""
+    """The languages of the permitted documents."""
     corrections: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
-    """Words that no permitted document has, with the nearest terms that one has."""
+    """Words that no permitted document contains, with the nearest terms in permitted documents."""
     occurs: bool = True
-    """Whether a permitted document has any word of the question, or one near to it."""
+    """Whether a permitted document contains any word of the question, or a word near to it."""
 
     @property
     def words(self) -> Words:
@@ -73,7 +73,7 @@ def read_question(
 ) -> Question:
     """The question in the terms of the index; everything in it comes from the question and from permitted documents.
 
-    A word that no permitted document has is searched for by the terms nearest to it, if one is near.
+    A word that no permitted document contains is replaced by the nearest terms, if there are near ones.
     """
     store: IndexSearch = call.services["index_store"]
     where = TagFilter.all_of(access, filters)
@@ -95,7 +95,7 @@ def read_question(
                 counts.update(near)
     phrases = typed.phrases
     if not counts and typed.text:
-        phrases = (typed.text,)  # of stop words only: found by what stands there
+        phrases = (typed.text,)  # a question of only stop words is searched as a phrase
     single = [each for each in typed.none if len(each.split()) == 1]
     return Question(
         text=typed.text,
@@ -115,9 +115,9 @@ def read_question(
 
 @handler(writes="did_you_mean", effects=())
 def suggest_wording(query: str, question: Question, results: Sequence[Hit] = ()) -> str | None:
-    """The question with the words that were searched for in place of misspelt ones; None if there are none.
+    """The question with misspelt words replaced by the words that were searched for; None if no word was replaced.
 
-    Words are spelled as in the results; of these there are only permitted ones.
+    Words are spelled as in the results, which are all permitted.
     """
     spellings: dict[str, str] = {}
     for hit in results if question.corrections else ():
@@ -154,7 +154,7 @@ def _beginning(prefix: str, store: IndexSearch, where: TagFilter) -> list[str]:
 
 
 def _counted(text: str, languages: Collection[str]) -> tuple[Counter[str], dict[str, set[str]]]:
-    """How often a text has each term, in the language where that is most often; and the terms of each word."""
+    """The count of each term in a text, by the language with the highest count; and the terms of each word."""
     counts: Counter[str] = Counter()
     places: defaultdict[str, set[str]] = defaultdict(set)
     for located in _located(text, languages):
@@ -165,7 +165,7 @@ def _counted(text: str, languages: Collection[str]) -> tuple[Counter[str], dict[
 
 
 def _located(text: str, languages: Collection[str]) -> list[list[tuple[str, int, int]]]:
-    """The terms of a text in each language, but for words that are stop words in the language that it is written in."""
+    """The terms of a text in each language, without the stop words of its own language."""
     written = detect(text)
     told = {(start, end) for _, start, end in located_terms(text, (written if written in languages else ENGLISH,))}
     return [[each for each in located_terms(text, (language,)) if each[1:] in told] for language in languages]
@@ -174,8 +174,8 @@ def _located(text: str, languages: Collection[str]) -> list[list[tuple[str, int,
 def _near(word: str, its_terms: Collection[str], store: IndexSearch, where: TagFilter) -> dict[str, float]:
     """The terms of permitted documents that are nearest to a word, with their weights; best first.
 
-    Terms are stems, and a mistake keeps an ending from being known as one: so beginnings of the word are compared too.
-    The first letter is taken to be right, or swapped with the second.
+    Terms are stems, and a mistake can hide an ending from the stemmer, so beginnings of the word are compared too. The
+    first letter is assumed to be correct, or swapped with the second.
     """
     from rapidfuzz import process
     from rapidfuzz.distance import OSA

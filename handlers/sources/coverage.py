@@ -1,4 +1,4 @@
-"""Which of an index's sources hold a document: sources may lie inside each other, or differ in their patterns only."""
+"""Finds the sources of an index that contain a document; sources may be nested, or differ only in their patterns."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -27,7 +27,8 @@ class Coverage:
     """The sources of an index by place; URIs are canonical."""
 
     def __init__(self, records: Iterable[SourceRecord]) -> None:
-        # `**/*` comes first of those with one URI: what a narrower pattern says is nearer to its documents.
+        # Of sources with the same URI, `**/*` comes first, because a narrower pattern is more specific to its
+        # documents.
         self.records = sorted(records, key=lambda each: (each.uri, each.pattern != "**/*", each.pattern))
         self._by_uri: dict[str, list[_Source]] = {}
         for record in self.records:
@@ -35,8 +36,7 @@ class Coverage:
             self._by_uri.setdefault(record.uri, []).append(_Source(record, glob_filter(record.pattern), globs))
 
     def holding(self, uri: str) -> list[SourceRecord]:
-        """The sources that hold a document, the outermost first; a file in an archive belongs to those of the
-        archive."""
+        """The sources that contain a document, outermost first; a member belongs to its archive's sources."""
         uri = split_member(uri)[0]
         return [
             source.record
@@ -46,7 +46,7 @@ class Coverage:
         ]
 
     def outermost_folder(self, uri: str) -> str | None:
-        """The outermost folder among the sources that a file or folder lies in, whatever their patterns; or is."""
+        """The outermost source folder that contains or equals this file or folder, regardless of patterns."""
         uri = split_member(uri)[0]
         folders = [
             place for place in _places(uri) if any(each.record.is_folder for each in self._by_uri.get(place, ()))
@@ -59,7 +59,7 @@ class Coverage:
 
 
 def _places(uri: str) -> Iterator[str]:
-    """The URI and the folders it lies in, up to the root of its store."""
+    """The URI and its parent folders, up to the root of its storage."""
     scheme, separator, path = uri.partition("://")
     start = f"{scheme}{separator}"
     while path:

@@ -1,4 +1,4 @@
-"""Following the links of a site from its first page, as far as the operator, the site and its robots.txt allow."""
+"""Follows the links of a site from its first page, within the limits of the operator, the site and its robots.txt."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -17,20 +17,20 @@ from handlers.sources.visits import Visit, Visits
 
 @dataclass(frozen=True)
 class Crawl:
-    """Where links are followed to."""
+    """The limits for following links."""
 
     root: str
     depth: int
-    """How many links away from the first page."""
+    """The most links between the first page and a page."""
     most: int
-    """After so many pages the listing counts as half."""
+    """The most pages; a listing that reaches it counts as incomplete."""
     allows: Callable[[str], bool]
     """Whether robots.txt allows a page."""
     is_below: Callable[[str], bool]
-    """Whether a page belongs to the place."""
+    """Whether a page belongs to the source."""
 
     def follow(self, first: str, visits: Visits) -> Iterator[tuple[str, Visit] | PassedOver]:
-        """The pages by their canonical URIs, and what could not be looked at."""
+        """The pages by canonical URI, and the pages that could not be read."""
         waiting, seen, listed = deque([(first, 0)]), {first}, set[str]()
         while waiting:
             uri, depth = waiting.popleft()
@@ -66,7 +66,7 @@ class Crawl:
 
 
 def read_robots(http: Http, host: str) -> RobotFileParser:
-    """The rules of a host for those who follow links."""
+    """The robots.txt rules of a host."""
     robots = no_robots()
     with suppress(MissingObject, StorageUnusable):
         robots.parse(http.get(f"{host}/robots.txt").content.decode("utf-8", "replace").splitlines())

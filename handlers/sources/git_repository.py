@@ -1,4 +1,4 @@
-"""The program git on one repository: where it is, or on a mirror of it that outlasts runs."""
+"""Runs git on one repository: a local one in place, a remote one through a mirror that is kept between runs."""
 
 import hashlib
 import os
@@ -24,12 +24,12 @@ class GitRepository:
         self._root, self._url, self._token, self._tools = root, url, token, tools
 
     def newest(self, ref: str) -> str:
-        """The commit of a branch, tag or commit now; of a repository elsewhere, after fetching what is new."""
+        """The current commit of a branch, tag or commit; for a remote repository, after a fetch."""
         if not self._url.startswith(_LOCAL):
             self._check_host()
             folder = self._folder()
             folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{folder}.lock"):  # others may ingest it at the same time
+            with FileLock(f"{folder}.lock"):  # other processes may ingest it at the same time
                 if (folder / "HEAD").exists():
                     self.git("fetch", "--prune", "--quiet", "origin", "+refs/*:refs/*")
                 else:
@@ -37,7 +37,7 @@ class GitRepository:
         return self.git("rev-parse", "--verify", f"{ref}^{{commit}}").decode().strip()
 
     def git(self, *arguments: str, inside: bool = True) -> bytes:
-        """What git prints.
+        """The output of git.
 
         Raises:
             TransientError: the connection broke.
@@ -45,7 +45,7 @@ class GitRepository:
             StorageError: any other refusal.
         """
         own = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-        if self._token:  # not among the arguments, which other users of this machine see
+        if self._token:  # not as an argument, because other users of this machine can see arguments
             header = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "http.extraHeader"}
             own |= header | {"GIT_CONFIG_VALUE_0": f"Authorization: Bearer {self._token}"}
         where = ["-C", str(self._folder())] if inside else []

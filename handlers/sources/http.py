@@ -1,4 +1,4 @@
-"""HTTP for sources: allowed hosts only, at a polite pace, and every answer that is no success as an error of ours."""
+"""HTTP for sources: allowed hosts only, at a limited rate; every unsuccessful answer becomes one of our errors."""
 
 import threading
 import time
@@ -36,7 +36,7 @@ class Answer:
 
 
 class Http:
-    """Gets documents from the host of a place; private addresses only if the operator has allowed them."""
+    """Gets documents from the host of a source; private addresses only if the operator has allowed them."""
 
     def __init__(self, place: str, tools: Tools, *, per_second: float = 0.0, headers: Mapping[str, str] | None = None):
         from handlers.data import make_client
@@ -50,8 +50,8 @@ class Http:
         """The content at a URL, redirects within the host followed.
 
         Raises:
-            MissingObject: it is not there (404, 410).
-            TransientError: the server is busy or away, or the connection broke; carries its Retry-After.
+            MissingObject: it does not exist (404, 410). TransientError: the server is busy or unreachable, or the
+            connection broke; carries its Retry-After.
             StorageUnusable: the host is not allowed, or refuses access (401, 403).
             StorageError: any other refusal, or more than `most_bytes`.
         """
@@ -62,7 +62,7 @@ class Http:
     def get_if_changed(
         self, url: str, validators: tuple[str, str] | None, *, most_bytes: int | None = None
     ) -> Answer | None:
-        """As `get`; None, without a body having been sent, if the server says that it still has these validators."""
+        """As `get`; None if the server reports by these validators that nothing has changed (it then sends no body)."""
         names = ("If-None-Match", "If-Modified-Since")
         conditions = {name: value for name, value in zip(names, validators or (), strict=False) if value}
         current = url

@@ -1,4 +1,4 @@
-"""Sources whose listing brings the contents along: rows, answers of an API, entries of a feed."""
+"""Sources whose listing already contains the documents: rows, answers of an API, entries of a feed."""
 
 import json
 import threading
@@ -17,29 +17,29 @@ _PAGE = 500
 
 @dataclass(frozen=True)
 class Item:
-    """A document with its content, as a listing brings it."""
+    """A document with its content, from a listing."""
 
     key: str
     """Its name in its source, the same in every listing."""
     content: str
     mime_type: str = "text/markdown"
     changed: str | None = None
-    """A value that differs whenever the content does; without one, the content decides."""
+    """A value that changes whenever the content changes; without one, the content is compared."""
     title: str = ""
     metadata: tuple[tuple[str, str], ...] = ()
     tags: Mapping[str, Any] | None = None
 
 
 class InHand:
-    """Lists items and keeps their contents on disk, from where they are fetched; another process lists again.
+    """Lists items and keeps their contents on disk, from which `fetch` reads; another process must list again.
 
-    `items` yields pages of items; other objects in them are passed on as they are.
+    `items` yields pages of items; other objects in the pages are passed on unchanged.
     """
 
     def __init__(self, root: str, items: Callable[[], Iterator[list[Any]]]) -> None:
         self.root, self._items = root, items
         self._kept: TemporaryRows | None = None
-        self._listing = threading.Lock()  # of several threads that fetch, one lists
+        self._listing = threading.Lock()  # if several threads fetch, only one lists
 
     def pages(self, wanted: Callable[[str], bool]) -> Iterator[Page]:
         kept = TemporaryRows()
@@ -52,7 +52,7 @@ class InHand:
                     continue
                 name = quote(each.key, safe=" ,;=+@()!&$'~^-_.:")
                 uri = f"{self.root}/{name}"
-                # A name such as `..` is a name, not a way out.
+                # Escaped, so that a name such as `..` cannot lead out of the folder.
                 if name.strip(".") == "":
                     uri = f"{self.root}/{name.replace('.', '%2E')}"
                 token = _token(each)
@@ -86,15 +86,15 @@ def _token(item: Item) -> str:
 
 @dataclass(frozen=True)
 class Shape:
-    """Which values of a row or an object become what of its document."""
+    """Maps the values of a row or object to the parts of a document."""
 
     key: str
     changed: str | None = None
     title: str | None = None
     text: str | None = None
-    """The value that is the text; without it, all values are laid out."""
+    """The value for the text; without it, the text lists all values."""
     tags: Mapping[str, str] | None = None
-    """By tag, the name of the value that holds it."""
+    """The name of the value for each tag."""
 
     def item(self, values: Mapping[str, Any]) -> Item:
         """The document of these values.

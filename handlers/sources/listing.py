@@ -1,4 +1,4 @@
-"""`list_sources`: every document of a source is listed for ingestion, or left out by a rule."""
+"""`list_sources`: lists every document of a source for ingestion, or leaves it out by a rule."""
 
 import time
 import unicodedata
@@ -36,10 +36,11 @@ from handlers.stores import SourceRecord
 from handlers.tags import check_tags
 
 HIDDEN = ("**/.*", "**/.*/**", "**/~$*", "**/__MACOSX/**", "**/Thumbs.db")
-"""Never worth ingesting: hidden files and folders, lock files of office programs."""
+"""Files that are never ingested: hidden files and folders, lock files of office programs."""
 
 SETTLED_S = 2.0
-"""A file changed less than this before it is listed may change again without looking different, except for its ETag."""
+"""A file changed less than this before the listing may change again without a visible difference, except for its ETag.
+"""
 
 _SUFFIXES_SHOWN = 10
 
@@ -64,13 +65,13 @@ def list_sources(
     sidecar files (see `handlers.sources.sidecars`), and those that the source itself knows. Pictures are files to
     ingest if `ocr` is not `never` and an engine is installed. Archives and mails are listed with the files in them.
 
-    The source is noted in the index, with everything that it leaves out. The listing is on disk (see
+    The source is registered in the index, with everything that it leaves out. The listing is on disk (see
     `flows.state.disk_sequences`) and may be of any length.
 
-    A source `manifest:URI` is a listing that was made before: all files that it names are taken as they are there.
+    A source `manifest:URI` is an earlier listing, whose entries are used unchanged.
 
     Raises:
-        FatalError: nothing is left to ingest.
+        FatalError: there is nothing to ingest.
         InvalidTag: a tag is not valid; the message names the file.
     """
     storage: Storage = call.services["storage"]
@@ -126,16 +127,16 @@ class _Survey:
     files: Spool[SourceFile] = field(default_factory=lambda: Spool(key=_composed_name))
     left_out: Spool[LeftOut] = field(default_factory=Spool[LeftOut])
     sidecars: dict[str, str] = field(default_factory=dict[str, str])
-    """URIs by name."""
+    """The URIs by name."""
     counts: Counter[str] = field(default_factory=Counter[str])
-    """How many objects each rule leaves out."""
+    """The number of objects that each rule leaves out."""
     suffixes: Counter[str] = field(default_factory=Counter[str])
-    """Those of unknown formats."""
+    """The suffixes of files with unknown formats."""
     is_ascii: bool = True
-    """Whether all names of files are."""
+    """Whether all file names match the pattern."""
     now: float = field(default_factory=time.time)
     is_stored: bool = True
-    """Whether the URI of a file is all that is needed to open it."""
+    """Whether the URI alone is enough to open a file."""
 
     def add(self, found: Listed | PassedOver) -> None:
         if isinstance(found, PassedOver):
@@ -167,7 +168,7 @@ class _Survey:
             self._add_file(replace(file, tags=tags, mime_type=found.mime_type, source=source))
 
     def _fits(self, found: Listed) -> bool:
-        """Whether the pattern wants it; storage has looked already, and it does not apply to a single document."""
+        """Whether it matches the pattern; storage has checked that already, and a single document needs no match."""
         return self.is_stored or self.accepts(found.name) or found.uri == self.root or bool(split_member(found.uri)[1])
 
     def _is_readable(self, found: Listed) -> bool:
@@ -176,7 +177,7 @@ class _Survey:
         return mime_type_of(found.name) is not None and (self.pictures or not is_picture(found.name))
 
     def _add_file(self, file: SourceFile) -> None:
-        """List a file, and after it the files that it holds if it is an archive or a mail."""
+        """List a file, followed by its members if it is an archive or a mail."""
         if not self.containers.may_open(file):
             self.files.add(file)
             return
@@ -187,7 +188,7 @@ class _Survey:
                 self._leave_out(each, each.rule, each.reason)
             return
         members = self.containers.members(file)
-        if members is None:  # what is known of it stays as it is
+        if members is None:  # its known state stays unchanged
             self._add_known([file, *(_as_inside(each, file) for each in self.containers.as_known(file))])
             return
         before = len(self.files)
@@ -210,7 +211,7 @@ class _Survey:
     def finish(self, limit: int | None) -> DiskSequence[SourceFile]:
         """The files by name, one for each canonical URI, and no more than `limit`."""
         if limit is None and self.is_ascii:
-            return self.files.finish()  # no two of them can have one canonical URI
+            return self.files.finish()  # two of them cannot have the same canonical URI
         return DiskSequence(self._chosen(limit))
 
     def _chosen(self, limit: int | None) -> Iterator[SourceFile]:
@@ -235,7 +236,7 @@ class _Survey:
 
 
 def _as_inside(member: SourceFile, container: SourceFile) -> SourceFile:
-    """A member as it is now, with the values from its container."""
+    """A member in its current state, with the values from its container."""
     return replace(member, tags=container.tags, source=container.source)
 
 

@@ -1,4 +1,4 @@
-"""Manifests: parts of a listing in files, so that several runs can ingest them side by side."""
+"""Manifests: parts of a listing in files, so that several runs can ingest them in parallel."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from handlers.records import SourceFile
 MANIFEST = "manifest:"
 """A source with this prefix is the URI of a manifest."""
 _A_DOCUMENT = 4096
-"""The bytes that every document counts besides its own, since an empty one takes time too."""
+"""The bytes that are added for every document, since an empty one takes time too."""
 _SLACK = 1.05
 
 
@@ -26,8 +26,8 @@ def is_manifest(source: str) -> bool:
 def partition(sources: Sequence[SourceFile], shards: int) -> list[Sequence[SourceFile]]:
     """At most `shards` parts, none empty, of about as many bytes; each in the order of `sources`.
 
-    A document goes to the part that the hash of its URI chooses, or to the next by hash if that one is full. So most
-    documents stay in their part when others come and go.
+    The hash of its URI assigns a document to a part, or to the next one by hash if that part is full. So most documents
+    stay in their part when others are added or removed.
     Source: Mirrokni, Thorup & Zadimoghaddam, Consistent hashing with bounded loads, SODA 2018.
     """
     by_size = Spool[tuple[int, int, str]](key=lambda each: f"{10**18 - each[0]:019} {each[2]}")

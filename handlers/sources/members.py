@@ -1,6 +1,6 @@
-"""The contents of archives and mails, as files of their source; a container that has not changed is not opened again.
-The revision of a container in the index has the number of its listed members, and the rules. While the
-container and the rules are the same, its members are those that the index knows.
+"""The contents of archives and mails, as files of their source; an unchanged container is not opened again. In the
+index, the revision of a container includes the number of its listed members and the rules. While the container and the
+rules stay the same, its members are taken from the index.
 """
 
 import re
@@ -23,7 +23,7 @@ _COUNTED = re.compile(r"(.*)\+(\d+)-([0-9a-f]{6})")
 
 @dataclass(frozen=True)
 class KnownContents:
-    """The members of a container as the index knows them, and the objects in it that are left out."""
+    """The members of a container in the index, and the objects inside it that are left out."""
 
     container: SourceFile
     members: list[SourceFile]
@@ -32,7 +32,7 @@ class KnownContents:
 
 @dataclass
 class Containers:
-    """The archives and mails of one source; `rules` stand for all that decides which members are listed."""
+    """The archives and mails of one source; `rules` identify everything that decides which members are listed."""
 
     call: Call
     root: str
@@ -48,7 +48,7 @@ class Containers:
         return container_kind(file.name) is not None and len(split_member(file.uri)[1]) < LIMITS.depth
 
     def members(self, file: SourceFile) -> list[Member] | None:
-        """The members of a container; None if it cannot be opened, which its own document reports."""
+        """The members of a container; None if it cannot be opened (its own document reports the reason)."""
         try:
             return list_members(file.uri, self.call, source=file.source)
         except (Unreadable, StorageError) as error:
@@ -134,7 +134,7 @@ class _KnownMembers:
 
 
 def is_as_listed(source: SourceFile, call: Call) -> bool:
-    """Whether a file, also one inside a container, is as it was when it was listed."""
+    """Whether a file (possibly inside a container) is unchanged since it was listed."""
     sources = sources_of(call)
     storage = sources.storage_of(source.uri, source=source.source)
     try:
@@ -163,7 +163,7 @@ def _etag_of(revision: str) -> str:
 
 
 def _revision_of(state: DocumentState) -> str:
-    """How the listing described the file when it was last read, or tried; empty if it has to be tried again."""
+    """The revision of the file at the last attempt to read it; empty if it must be tried again."""
     if state.status == "failed":
         return state.tried.rpartition(" ")[0]
     return state.revision if state.status == "processed" else ""

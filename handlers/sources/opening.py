@@ -27,7 +27,7 @@ class SourceOptions:
 
 
 class Sources:
-    """Opens sources. Those that `described` has get its options; all others are opened with the defaults."""
+    """Opens sources: those in `described` with their options, all others with the defaults."""
 
     def __init__(self, tools: Tools | None = None, described: Iterable[SourceOptions] = ()) -> None:
         self.tools = tools or Tools()
@@ -54,7 +54,7 @@ class Sources:
             return self._open[root]
 
     def anew(self) -> "Sources":
-        """The same, with nothing open: what sources listed for others may be old by now."""
+        """The same sources, all closed, since earlier listings may be outdated."""
         return Sources(self.tools, self._described.values())
 
     def fetch(self, uri: str, *, source: str = "", max_bytes: int | None = None) -> Fetched:
@@ -66,7 +66,7 @@ class Sources:
         return self._of(uri, source).fetch(uri, max_bytes=max_bytes)
 
     def storage_of(self, uri: str, *, source: str = "") -> Storage | None:
-        """The storage that a document is a file of; None if its source is of another kind."""
+        """The storage of a document that is a file; None if its source is of another kind."""
         if not self.is_stored(uri):
             return None
         found = self._of(uri, source)
@@ -81,7 +81,7 @@ class Sources:
             return self.at(source)
         stored = self.is_stored(uri)
         with self._lock:
-            # Of the sources of files, only those with options of their own need to be told apart.
+            # Among sources of files, only those with their own options need to be distinguished.
             known = list(self._described) if stored else [*self._open, *self._described]
         uri = canonical_uri(uri)
         holding = [root for root in known if uri == root or path_below(root, uri) is not None]

@@ -1,4 +1,4 @@
-"""Where a web page and a sitemap lead to; read by Python alone, since pages of strangers may be anything."""
+"""The links of web pages and sitemaps, parsed in pure Python, since pages are untrusted."""
 
 import gzip
 import re
@@ -59,7 +59,7 @@ def sitemap_entries(addresses: Iterable[str], get: Callable[[str], bytes]) -> It
     """The addresses in sitemaps, and in those that they name, each with its last change if that is known.
 
     Raises:
-        StorageError: one of them is no sitemap.
+        StorageError: one of them is not a sitemap.
     """
     waiting, seen = list(addresses), set[str]()
     while waiting and len(seen) < _MOST_MAPS:
@@ -87,7 +87,7 @@ def sitemap_entries(addresses: Iterable[str], get: Callable[[str], bytes]) -> It
 
 
 def address(url: str) -> str:
-    """The one spelling of a page's address: no fragment, no port that goes without saying, no marks of campaigns."""
+    """The canonical spelling of a page's address: without fragment, default port and campaign parameters."""
     parts = urlsplit(url)
     port = "" if parts.port in (None, {"http": 80, "https": 443}.get(parts.scheme)) else f":{parts.port}"
     path = quote(unquote(parts.path or "/"), safe="/-._~!$&'()*+,;=:@")

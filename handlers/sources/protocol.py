@@ -23,15 +23,15 @@ class Listed:
     name: str
     """Its path below the root; globs are matched against it."""
     token: str | None = None
-    """Differs whenever the content does. Without one, size and time decide, and in doubt the content."""
+    """Changes whenever the content changes. Without one, size and time are compared, and in doubt the content."""
     size: int | None = None
     """Bytes, if that is known."""
     modified: float | None = None
     """Seconds since 1970."""
     mime_type: str = ""
-    """Its media type, where the suffix of the name does not show it."""
+    """Its media type, if the suffix of the name does not show it."""
     tags: Mapping[str, str | Sequence[str]] = field(default_factory=dict[str, "str | Sequence[str]"])
-    """Who may find it, as the source knows it."""
+    """Its tags from the source, such as who may find it."""
 
 
 Page: TypeAlias = Sequence[Listed | PassedOver]
@@ -41,7 +41,7 @@ class Source(Protocol):
     """One place where documents come from.
 
     Every method raises:
-        TransientError: trying again may help, after `retry_after_s` if the other side says so; the step does.
+        TransientError: trying again may help, after `retry_after_s` if the service asks for it; the step retries.
         StorageUnusable: the source cannot be used at all, for example because its token has expired.
         MissingObject: this document is gone.
         StorageError: this document cannot be fetched; it is set aside, the others go on.
@@ -55,18 +55,18 @@ class Source(Protocol):
     def pages(self, wanted: Callable[[str], bool]) -> Iterator[Page]:
         """List everything, page by page, in any order; objects whose names are not `wanted` may be passed over.
 
-        A listing that raises changes nothing. One that could not look everywhere yields `not_listed` for the folder,
-        or for the whole source, that it knows too little about: nothing below that counts as deleted.
+        A listing that raises changes nothing. An incomplete listing yields `not_listed` for the folder (or the whole
+        source) that it could not list; no document below it counts as deleted.
         """
         ...
 
     def fetch(self, uri: str, *, max_bytes: int | None = None) -> Fetched:
-        """The content of a document that was listed, now; also of one that another process has listed."""
+        """The current content of a listed document; another process may have listed it."""
         ...
 
 
 def not_listed(root: str, reason: str, folder: str = "") -> PassedOver:
-    """A folder of a source, or all of it, in which there may be more than was listed."""
+    """Marks a folder of a source, or the whole source, as incompletely listed."""
     return PassedOver(f"{root}/{folder}" if folder else root, f"{folder or '.'}/", "unlisted", reason)
 
 
@@ -84,10 +84,10 @@ class Tools:
     private_hosts: Sequence[str] = ()
     """Patterns of hosts that may be reached although their addresses are private."""
     cache: Path | None = None
-    """A folder that outlasts runs."""
+    """A folder that is kept between runs."""
 
     def hosts(self, *names: str) -> "AllowedHosts":
-        """These hosts, unless their addresses are private and the operator has not allowed that."""
+        """These hosts; private addresses only if the operator has allowed them."""
         from handlers.data import AllowedHosts
 
         return AllowedHosts(names, self.private_hosts)

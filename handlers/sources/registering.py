@@ -1,4 +1,4 @@
-"""Sources in the register of an index, by which sources that lie inside each other agree on what they share."""
+"""Registers sources in an index, so that nested sources treat shared documents alike."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,9 +15,9 @@ def registered(call: Call) -> list[SourceRecord]:
 
 
 def register(record: SourceRecord, known: Sequence[SourceRecord], left_out: Sequence[LeftOut], call: Call) -> None:
-    """Note a source, with what it leaves out; its last balance stays until the run has a new one.
+    """Register a source with the objects that it leaves out; its last balance stays until the run has a new one.
 
-    A single file that a folder holds is a part of it, and not noted, unless it was given tags of its own.
+    A single file inside a registered folder is part of it and is registered only if it has its own tags.
     """
     if "index_store" not in call.services:
         return

@@ -1,4 +1,4 @@
-"""The kinds of sources by name and by the schemes of their places; a module of your own adds one by importing this."""
+"""The kinds of sources by name and by URL scheme; your own module can register another kind."""
 
 import inspect
 import typing
@@ -14,12 +14,12 @@ from handlers.sources.protocol import Source, Tools, UnusableOption
 
 Kind = TypeVar("Kind", bound=Callable[..., Source])
 Secret = Annotated[str, "secret"]
-"""The type of an option that is given by reference, as env:NAME; the kind gets the secret itself."""
+"""The type of an option that is a reference to a secret (env:NAME); the kind receives the secret itself."""
 
 
 @dataclass(frozen=True)
 class SourceKind:
-    """A kind of source: its name, the places it is for, and how one is opened."""
+    """A kind of source: its name, its URL schemes, and how a source is opened."""
 
     name: str
     schemes: tuple[str, ...]
@@ -44,7 +44,7 @@ class SourceKind:
 
         Raises:
             UnusableOption: options are unknown, missing or of the wrong type; the message has all of them.
-            MissingSecret: a reference leads nowhere.
+            MissingSecret: a reference has no secret behind it.
         """
         values, problems = self.check(options)
         if problems:
@@ -56,7 +56,7 @@ class SourceKind:
         return self.make(place, **values, **({"tools": tools} if "tools" in takes else {}))
 
     def check(self, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-        """The options in their own types, and a problem for each that cannot be used, by its name."""
+        """The options converted to their types, and a problem for each unusable option, by name."""
         known, hints = self.options, self._hints()
         values: dict[str, Any] = {}
         problems: dict[str, str] = {}
@@ -90,8 +90,8 @@ _BY_SCHEME: dict[str, SourceKind] = {}
 def source_kind(name: str, *schemes: str) -> Callable[[Kind], Kind]:
     """Register a kind of source for places whose URLs have one of `schemes`.
 
-    It is called with the place; its keyword-only parameters are the options of `sources.yaml`, and one that is called
-    `tools` gets the `Tools` of the run. A static method `canonical` makes the root from a place.
+    The class is called with the place; its keyword-only parameters are the options in `sources.yaml`, except that
+    `tools` receives the `Tools` of the run. A static method `canonical` makes the root from a place.
 
     Raises:
         DuplicateName: the name or a scheme is taken.
@@ -110,7 +110,7 @@ def source_kind(name: str, *schemes: str) -> Callable[[Kind], Kind]:
 
 
 def forget_kind(name: str) -> None:
-    """Undo the registration of a kind, as tests do that register their own."""
+    """Undo the registration of a kind, for tests that register their own."""
     kind = _KINDS.pop(name)
     for scheme in kind.schemes:
         del _BY_SCHEME[scheme]
@@ -134,10 +134,10 @@ def kind_named(name: str) -> SourceKind:
 
 
 def kind_of(place: str) -> SourceKind:
-    """The kind that a place is for, by the scheme of its URL; a path, or a scheme of storage, is for files.
+    """The kind of source for a place, by the scheme of its URL; a path or a storage scheme means files.
 
     Raises:
-        StorageError: no kind is for it.
+        StorageError: no kind has the scheme.
     """
     known = kinds()
     scheme, separator, _ = place.partition("://")

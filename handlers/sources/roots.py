@@ -1,4 +1,6 @@
-"""Where the names of documents begin: at the outermost source that holds them, with a label where several do."""
+"""The roots of document names: a name begins at the outermost source that contains the document, with a label if
+needed.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,9 +24,10 @@ class NameParts:
 
 
 class Roots:
-    """The outermost folders among sources; a single file lies in its own folder, if in no other.
+    """The outermost folders among sources; the root of a single file is its own folder, unless another source contains
+    it.
 
-    The label of a root is as much of its path, from the end, as no other root has.
+    The label of a root is the shortest end of its path that no other root has.
     """
 
     def __init__(self, records: Iterable[SourceRecord]) -> None:

@@ -23,4 +23,4 @@ RULES: Mapping[str, str] = {
 """Every rule, in the order in which they are shown."""
 
 STRICT = ("format", "size", "permission", "name")
-"""The rules that `strict` makes an error: somebody may have wanted these objects to be found."""
+"""The rules that `strict` turns into errors, because these objects may have been left out by mistake."""

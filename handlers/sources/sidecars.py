@@ -1,9 +1,10 @@
-"""Tags in files beside the documents: `report.pdf.tags.yaml` for one file, `.tags.yaml` for a folder and those in it.
+"""Tags in files beside the documents: `report.pdf.tags.yaml` for one file, `.tags.yaml` for a folder and its
+subfolders.
 
-A folder's file is a mapping from tag to value or values, for all files in the folder and its folders. Its key `rules`
-may list mappings with `match` (a glob against the path below the folder) and `tags`, which are for those files alone.
-The nearest value of a tag counts: the file's own replace those of rules, rules the folder's, inner folders outer ones,
-and any of them the tags of the whole ingestion.
+A folder's file maps tags to a value or values, for all files in the folder and its subfolders. Its key `rules` may list
+mappings with `match` (a glob against the path below the folder) and `tags` for the matching files. The most specific
+value of a tag counts: the file's own before rules, rules before the folder's, inner folders before outer ones, and all
+of these before the tags of the whole ingestion.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ Values = dict[str, tuple[str, ...]]
 
 
 def is_sidecar(name: str) -> bool:
-    """Whether a file has the tags of others and is not a document itself."""
+    """Whether a file contains tags of other files, so that it is not a document itself."""
     return name.endswith(SIDECARS)
 
 

@@ -1,4 +1,4 @@
-"""The tags of listed files: the same in every source that holds a file, whichever is being ingested."""
+"""The tags of listed files, independent of which of the sources that contain a file is being ingested."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -50,14 +50,14 @@ def tag_files(
             for each in coverage.holding(canonical_uri(file.uri)):
                 given |= values_by_tag(each.tags)
             given |= values_by_tag(file.tags)
-            # What is in an archive or a mail has its tags.
+            # Members of an archive or mail have its tags.
             yield replace(file, tags=tagging.of(f"{prefix}{split_member(file.name)[0]}", given))
 
     return DiskSequence(tagged())
 
 
 def _above(file: SourceFile, prefix: str, is_folder: bool) -> dict[str, str]:
-    """Where sidecars may be that were not listed: in the folders above the source, and beside a single file."""
+    """The places of sidecars that are not in the listing: folders above the source, and beside a single file."""
     depth = file.name.count("/") + 1
     folders = file.uri.rsplit("/", depth)[0].split("/")
     above = prefix.split("/")[:-1]

@@ -1,4 +1,4 @@
-"""Visits to web pages: what each says about itself and where it leads; an unchanged page is not sent again."""
+"""Visits to web pages, with their metadata and links; unchanged pages are not downloaded again."""
 
 import hashlib
 import json
@@ -17,19 +17,19 @@ INDEX_PAGE = "/index.html"
 
 @dataclass(frozen=True)
 class Visit:
-    """A page as it was seen."""
+    """A visited page."""
 
     url: str
-    """Where it was found in the end."""
+    """Its final address after redirects."""
     token: str
     mime_type: str
     links: PageLinks
     validators: tuple[str, str] = ("", "")
-    """ETag and Last-Modified, by which the server can say that it has not changed."""
+    """ETag and Last-Modified, with which the server can report that the page is unchanged."""
 
 
 class Visits:
-    """Visits pages; with a folder, it remembers between runs what they said, and asks only for what has changed."""
+    """Visits pages; with a folder, it remembers them between runs and downloads only changed pages."""
 
     def __init__(self, http: Http, root: str, folder: Path | None) -> None:
         self._http = http
@@ -55,7 +55,7 @@ class Visits:
         return self._now[uri]
 
     def keep(self) -> None:
-        """Remember the pages that can be asked for again; those that were not visited this time are forgotten."""
+        """Store the pages with validators for the next run; pages that were not visited this time are dropped."""
         if self._file is not None:
             kept = {uri: asdict(each) for uri, each in self._now.items() if any(each.validators)}
             self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -68,14 +68,16 @@ class Visits:
                 uri: Visit(**{**each, "links": PageLinks(**each["links"]), "validators": tuple(each["validators"])})
                 for uri, each in known.items()
             }
-        except (OSError, ValueError, TypeError, KeyError):  # not there yet, or of another version
+        except (OSError, ValueError, TypeError, KeyError):  # missing, or written by another version
             return {}
 
 
 def get_page(
     http: Http, uri: str, *, most_bytes: int | None = None, unless: tuple[str, str] | None = None
 ) -> Answer | None:
-    """The page of a URI, or None if it is as `unless` says; an address that ends in a slash has its `index.html`."""
+    """The page of a URI, or None if it still matches `unless`; for an address with a final slash, also its
+    `index.html`.
+    """
     folder = uri.removesuffix("index.html") if uri.endswith(INDEX_PAGE) else ""
     try:
         return http.get_if_changed(folder or uri, unless, most_bytes=most_bytes)

@@ -1,4 +1,4 @@
-"""Indexes: how one is read, written, searched and kept in order; in SQLite, in PostgreSQL and in memory."""
+"""Indexes: reading, writing, searching and maintaining them; in SQLite, in PostgreSQL and in memory."""
 
 from handlers.stores.building import IndexBeingBuilt
 from handlers.stores.content import copy_index

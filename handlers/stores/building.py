@@ -1,4 +1,4 @@
-"""An index as an ingestion sees it: the version that it builds, if it has to build one, else the active one."""
+"""An index as an ingestion sees it: the new version if one must be built, else the active version."""
 
 import threading
 from typing import Any
@@ -7,14 +7,14 @@ from handlers.stores.pinning import PinnedIndex
 from handlers.stores.rows import IndexVersion
 
 _BEGINS = frozenset({"note_way", "put_documents", "put_vectors", "put_terms", "put_graph"})
-"""The calls by which a version is begun; before them, the active one is read."""
+"""The calls that begin a new version; before them, the active version is read."""
 
 
 class IndexBeingBuilt:
-    """An `IndexStore` that leaves the active version alone where its vectors are of another model.
+    """An `IndexStore` that does not change the active version if its vectors come from another model.
 
-    Then everything is read from a version beside it, and written there. So is it with a `version` that is named. Safe
-    to use from several threads and processes: all of them come to the same version.
+    It then reads and writes a version beside it; so it does with a named `version`. Safe to use from several threads
+    and processes, which all get the same version.
     """
 
     def __init__(self, store: Any, model: str | None, version: str | None = None) -> None:
@@ -35,7 +35,7 @@ class IndexBeingBuilt:
 
     @property
     def built(self) -> str | None:
-        """The name of the version that is built beside the active one, as far as it has been begun."""
+        """The name of the version that is being built beside the active one, once it has been begun."""
         with self._deciding:
             if self._chosen is None:
                 self._chosen = self._choose(begins=False)
@@ -43,7 +43,7 @@ class IndexBeingBuilt:
 
     @property
     def is_named(self) -> bool:
-        """Whether somebody has named the version, who will switch to it then."""
+        """Whether the user has named the version; then the user switches to it."""
         return self._version is not None
 
     @property
@@ -52,10 +52,10 @@ class IndexBeingBuilt:
         return self._store
 
     def close(self) -> None:
-        """Close nothing: the store belongs to whoever opened it."""
+        """Do nothing; the code that opened the store closes it."""
 
     def _choose(self, *, begins: bool) -> Any:
-        """What is read and written from now on; `None` while that is open."""
+        """The version to read and write from now on; `None` while undecided."""
         active, *others = self._store.versions()
         name = self._version
         if name is not None and name == active.name:

@@ -1,4 +1,4 @@
-"""The content of an index as one hash that does not depend on order; copies of an index."""
+"""One order-independent hash of an index's content, and copies of an index."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ _MODULUS = 1 << 256
 
 @dataclass
 class ContentHash:
-    """A sum of hashes of documents: which is added first makes no difference, nor which index they come from."""
+    """A sum of document hashes, independent of their order and of the kind of index."""
 
     total: int = 0
 
@@ -84,10 +84,10 @@ def copy_index(
     batch_size: int = 50,
     progress: Callable[[int], None] = lambda documents: None,
 ) -> CopyResult:
-    """Copy everything visible, reasons of failures and sources, in batches; then compare counts and content of both.
+    """Copy everything visible, the reasons of failures and the sources, in batches; then compare counts and content.
 
-    `progress` is called with the number of documents done so far. Documents that only the target has stay (and make
-    the comparison fail); staged versions are not copied. Safe to repeat, for example after an interruption.
+    `progress` is called with the number of documents done so far. Documents that exist only in the target stay (and
+    make the comparison fail); staged versions are not copied. Safe to repeat, for example after an interruption.
     """
     done = 0
     for page in document_pages(source, batch_size):
@@ -120,7 +120,7 @@ def document_pages(store: IndexReader, size: int) -> Iterator[list[str]]:
 
 
 def write_documents(target: IndexWriter, group: Sequence[StoredDocument], run_id: str, fingerprint: str) -> None:
-    """Write documents that another index has, with everything of them, and publish those that are searchable."""
+    """Write documents of another index with all their data, and publish the searchable ones."""
     visible = [each for each in group if each.searchable]
     chunks = {chunk.id: chunk for each in visible for chunk in each.chunks}
     versions = target.put_documents(

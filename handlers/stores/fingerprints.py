@@ -22,19 +22,19 @@ def parse_facets(fingerprint: str) -> dict[str, str]:
 
 
 def outdated_facets(stored: str, wanted: Mapping[str, str]) -> set[str]:
-    """The wanted facets that were made in another way by a stored fingerprint, or not at all."""
+    """The wanted facets that are missing in a stored fingerprint, or were made in another way."""
     found = parse_facets(stored)
     return {facet for facet, made in wanted.items() if found.get(facet) != made}
 
 
 def remade_facets(before: str, after: str) -> set[Facet]:
-    """The facets of passages that the later of two fingerprints makes in another way than the earlier one."""
+    """The facets of passages that differ between an earlier and a later fingerprint."""
     remade = outdated_facets(before, parse_facets(after))
     return {facet for facet, name in _NAMES.items() if name in remade}
 
 
 def disclaimed(fingerprint: str, facets: Collection[Facet], made: str) -> str:
-    """The fingerprint without those facets of passages that another fingerprint makes in another way."""
+    """The fingerprint without those facets of passages that `made` makes in another way."""
     stored, new = parse_facets(fingerprint), parse_facets(made)
     gone = {_NAMES[facet] for facet in facets if stored.get(_NAMES[facet]) != new.get(_NAMES[facet])}
     return format_facets({facet: how for facet, how in stored.items() if facet not in gone})

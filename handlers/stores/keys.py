@@ -1,4 +1,4 @@
-"""Names of versions and spellings of terms, texts and entities, the same in every store."""
+"""Names of versions, and normal forms of terms, texts and entities, the same in every store."""
 
 import re
 import unicodedata
@@ -15,7 +15,9 @@ _LONGEST_TERM = 200
 
 
 def entity_key(name: str) -> str:
-    """Equal for two spellings of one entity: compatibility forms, case, spacing and outer punctuation do not count."""
+    """A key that is equal for spellings of an entity that differ in compatibility form, case, spacing or outer
+    punctuation.
+    """
     folded = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
     return re.sub(r"^[^\w#@$€£+]+|[^\w#+%]+$", "", folded) or folded
 
@@ -28,12 +30,12 @@ def count_facts(entities: Iterable[Entity], relations: Iterable[Relation]) -> in
 
 
 def spellings(name: str) -> list[str]:
-    """The ways in which a document may be stored that a person calls by this name or URI."""
+    """The stored names or URIs that a person may mean by this name or URI."""
     return list(dict.fromkeys([name, unicodedata.normalize("NFC", name), canonical_uri(name)]))
 
 
 def storable_text(text: str) -> str:
-    """The text without NUL and halves of surrogate pairs, which databases refuse; each is replaced by a character."""
+    """The text with NUL and lone surrogates, which databases refuse, each replaced by one character."""
     if "\0" in text:
         text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
     try:
@@ -46,13 +48,13 @@ def storable_text(text: str) -> str:
 def vector_checksum(vector: np.ndarray, tokens: bytes = b"") -> int:
     """The checksum of a vector and of the packed vectors of its tokens, as they are stored.
 
-    It tells a flipped bit from a difference between machines.
+    It distinguishes flipped bits from rounding differences between machines.
     """
     return zlib.crc32(tokens, zlib.crc32(np.ascontiguousarray(vector, dtype="<f4").tobytes()))
 
 
 def stored_term(term: str) -> str:
-    """The term, or a digest if it is too long for an index of a database (an encoded image in a text)."""
+    """The term, or its digest if it is too long for a database index (such as an encoded image in a text)."""
     return term if len(term) <= _LONGEST_TERM else f"{term[:32]}#{stable_id(term)}"
 
 

@@ -14,7 +14,7 @@ _opening = threading.Lock()
 
 def open_index(url_or_path: str) -> IndexStore:
     """The index at a path, `sqlite:///path`, `postgresql://user:password@host/database?index=name` or `memory://name`
-    (one per process and name; it is gone when the process ends).
+    (one per process and name; it ends with the process).
 
     A picklable factory with `functools.partial(open_index, path)`; the file is made on first use.
 

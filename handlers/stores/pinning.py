@@ -1,4 +1,4 @@
-"""Which version of an index a call is for: the active one, unless the call comes through a `PinnedIndex`."""
+"""Selects the version of an index for a call: the active one, unless the call comes through a `PinnedIndex`."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ _pins: ContextVar[Mapping[int, str] | None] = ContextVar("_pins", default=None)
 
 
 def pinned_version(store: object) -> str | None:
-    """The name of the version that the call under way is for; `None` for the active one."""
+    """The name of the version for the current call; `None` for the active one."""
     return (_pins.get() or {}).get(id(store))
 
 
@@ -24,10 +24,11 @@ def _pinned(store: object, version: str) -> Iterator[None]:
 
 
 class PinnedIndex:
-    """An `IndexStore` that is one version of an index, whichever is active; what it wraps stays open.
+    """An `IndexStore` for one version of an index, whichever version is active; closing it leaves the wrapped store
+    open.
 
-    It reads only that version. If that is the active one, what is written lands in every version; else only in this
-    one, but for what belongs to documents as such: their removal, names, places and tags.
+    It reads only that version. Writes to the active version change every version. Writes to another version change only
+    that one, except for removals, names, places and tags of documents, which are shared.
     """
 
     def __init__(self, store: Any, version: str) -> None:
@@ -45,7 +46,7 @@ class PinnedIndex:
 
         @wraps(found)
         def call(*args: Any, **options: Any) -> Any:
-            # What is wrapped may itself stand for a store that is opened later.
+            # The wrapped store may itself be a proxy for a store that is opened later.
             with _pinned(getattr(found, "__self__", self.store), self.version):
                 return found(*args, **options)
 

@@ -1,9 +1,9 @@
-"""Whether an index holds what a fresh making of its documents gives, and the repair of what differs.
+"""Compares an index with its documents made again from the sources, and repairs the differences.
 
 Texts, offsets, terms and facts must be equal. Vectors are compared by their cosine, since machines compute in different
 ways. Two ways of computing the bundled model, whose weights have 8 bits, gave cosines down to 0.9978 for the same text;
-one letter more or less gave 0.9945. Flipped bits, which may be smaller than that, show by the checksum that is stored
-with each vector.
+one letter more or less gave 0.9945. Flipped bits, whose effect may be smaller, are found by the checksum stored with
+each vector.
 """
 
 from collections import Counter
@@ -23,19 +23,19 @@ LEAST_COSINE = 0.997
 
 @dataclass(frozen=True)
 class Difference:
-    """A document that is stored in another way than a fresh making gives it."""
+    """A difference between a stored document and the same document made again."""
 
     document_id: str
     facet: str
     """`text`, `tags`, `artifacts`, `vectors`, `terms`, `facts`, or `fingerprint`: how a facet was made."""
     detail: str
     chunk_ids: tuple[str, ...] = ()
-    """Those of the passages whose vectors, terms or facts differ."""
+    """The ids of the passages whose vectors, terms or facts differ."""
 
 
 @dataclass(frozen=True)
 class Proof:
-    """The flaws of an index by itself, and its differences from a fresh making."""
+    """The internal flaws of an index, and its differences from documents made again."""
 
     flaws: Sequence[Flaw]
     differences: Sequence[Difference]
@@ -46,7 +46,7 @@ class Proof:
 
 
 def prove(store: IndexStore, fresh: Iterable[StoredDocument]) -> Proof:
-    """Compare documents of an index with fresh ones of the same ids, and look through all its rows."""
+    """Compare documents of an index with freshly made ones of the same ids, and check all rows of the index."""
     made = {each.document.id: each for each in fresh}
     flaws = store.flaws()
     found = _of_vectors(flaws, made)
@@ -61,7 +61,7 @@ def prove(store: IndexStore, fresh: Iterable[StoredDocument]) -> Proof:
 
 
 def differences(stored: StoredDocument, fresh: StoredDocument) -> list[Difference]:
-    """How a stored document differs from a fresh one."""
+    """The differences between a stored document and a freshly made one."""
     document_id = stored.document.id
     if not stored.searchable:
         return [Difference(document_id, "text", "is not searchable")]
@@ -86,7 +86,7 @@ def differences(stored: StoredDocument, fresh: StoredDocument) -> list[Differenc
 
 
 def repair(store: IndexStore, proof: Proof, fresh: Iterable[StoredDocument], *, run_id: str) -> int:
-    """Make good what differs, and nothing else; the number of flaws and differences that were there."""
+    """Repair only the parts that differ; return the number of flaws and differences."""
     store.mend(proof.flaws)
     made = {each.document.id: each for each in fresh}
     by_document: dict[str, list[Difference]] = {}
@@ -103,7 +103,7 @@ def repair(store: IndexStore, proof: Proof, fresh: Iterable[StoredDocument], *, 
 
 
 def _write_again(store: IndexStore, stored: StoredDocument, fresh: StoredDocument, run_id: str) -> None:
-    """Write all of a document: what is as it was stays the same row."""
+    """Write a document completely; unchanged parts keep their rows."""
     document = replace(fresh.document, name=stored.document.name, uri=stored.document.uri)
     store.mend_texts(fresh.chunks)
     write_documents(store, [replace(fresh, document=document)], run_id, fresh.fingerprint)
@@ -112,7 +112,7 @@ def _write_again(store: IndexStore, stored: StoredDocument, fresh: StoredDocumen
 def _write_facets(
     store: IndexStore, stored: StoredDocument, fresh: StoredDocument, listed: Sequence[Difference], run_id: str
 ) -> None:
-    """Write vectors, terms and facts of those passages that differ, or of all if they were made in another way."""
+    """Write vectors, terms and facts of the differing passages, or of all passages if they were made in another way."""
     ids: dict[str, set[str]] = {each.facet: set(each.chunk_ids) for each in listed}
     remade: set[Facet] = remade_facets(stored.fingerprint, fresh.fingerprint)
 

@@ -1,6 +1,6 @@
-"""Small protocols of an index: it is read, written, searched, kept in order, proven; it has sources and versions.
+"""Small protocols of an index: reading, writing, searching, upkeep, proof, sources and versions.
 
-Annotate with the narrowest that is enough: a step that searches takes an `IndexSearch`. Every
+Annotate with the narrowest sufficient protocol: a step that searches takes an `IndexSearch`. Every
 index is safe to use from several threads and processes, and every write may be repeated. Entities are addressed by
 name, without regard to case and spacing (`entity_key`).
 """
@@ -34,10 +34,10 @@ from handlers.tags import TagFilter
 
 
 class IndexReader(Protocol):
-    """How the documents of an index are looked up, and the index is measured."""
+    """Reads the documents of an index, and measures the index."""
 
     def known(self, document_ids: Sequence[str]) -> dict[str, DocumentRow]:
-        """The rows of those documents that the table has."""
+        """The rows of the known documents among these ids."""
         ...
 
     def documents(
@@ -84,15 +84,15 @@ class IndexReader(Protocol):
         ...
 
     def fingerprint(self) -> str:
-        """A hash of the content: two indexes of any kind with equal hashes answer every query in the same way.
+        """A hash of the content: two indexes (of any kind) with equal hashes answer every query in the same way.
 
-        It covers everything visible and the reasons of failed documents. When, by which run and in which order
-        something was stored makes no difference, nor does anything that is only staged.
+        It covers everything visible and the reasons of failed documents. It does not depend on the time, run and order
+        of storing, nor on staged data.
         """
         ...
 
     def size_bytes(self) -> int:
-        """About how much room the index takes."""
+        """The approximate size of the index in bytes."""
         ...
 
     def statistics(self) -> dict[str, int]:
@@ -103,14 +103,14 @@ class IndexReader(Protocol):
 
 
 class IndexWriter(Protocol):
-    """How documents get into an index: staged part by part, then published whole.
+    """Writes documents into an index: they are staged part by part, then published as a whole.
 
     The `put_…` methods stage: nothing they write for new chunks is found before `publish` has made the document's new
     version visible, in one transaction that also removes everything that only the old version used. Rows belong to
-    chunks, whose ids derive from their content: a chunk that an edit left alone keeps its vector and its terms. Rows
-    that are visible, or staged by another run, are never written over: new vectors, terms and facts of such a chunk
-    stay invisible until `publish` or `restate` makes the version visible that the same run has staged. Nothing that
-    another run has staged becomes visible with it.
+    chunks, whose ids derive from their content, so an unchanged chunk keeps its vector and its terms. Rows that are
+    visible, or staged by another run, are never overwritten: new vectors, terms and facts of such a chunk stay
+    invisible until `publish` or `restate` makes the version visible that the same run has staged. Nothing that another
+    run has staged becomes visible with it.
     """
 
     def put_documents(
@@ -131,39 +131,41 @@ class IndexWriter(Protocol):
         ...
 
     def put_vectors(self, chunks: Sequence[Chunk], embeddings: Embeddings, *, run_id: str = "") -> int:
-        """Stage one vector per chunk, with those of its tokens if given, in place of all before; the number stored."""
+        """Stage one vector per chunk, with its token vectors if given, replacing earlier ones; return the number
+        stored.
+        """
         ...
 
     def put_terms(self, chunks: Sequence[Chunk], sparse: Sequence[SparseVector], *, run_id: str = "") -> int:
-        """Stage the term counts of chunks, replacing any before; the number of chunks."""
+        """Stage the term counts of chunks, replacing earlier ones; return the number of chunks."""
         ...
 
     def put_graph(
         self, chunks: Sequence[Chunk], entities: Sequence[Entity], relations: Sequence[Relation], *, run_id: str = ""
     ) -> int:
-        """Stage all facts of these chunks, replacing those before; the number of mentions and relations."""
+        """Stage all facts of these chunks, replacing earlier ones; return the number of mentions and relations."""
         ...
 
     def publish(self, versions: Mapping[str, str], *, expect: Collection[Facet] = ()) -> int:
-        """Make staged versions visible, each at once, and remove the old ones; the number of documents.
+        """Make staged versions visible, each atomically, and remove the old ones; return the number of documents.
 
-        A version that is gone counts, if another run has published the same content meanwhile, made in the same way
-        and with the same tags.
+        A missing version counts as published if another run has published the same content meanwhile, made in the same
+        way and with the same tags.
 
         Raises:
             FatalError: a version, or an expected facet of one of its chunks, is not stored (another run may have
                 replaced it); or another run has made an expected facet of visible chunks in another way meanwhile. The
-                version before stays visible.
+                previous version stays visible.
         """
         ...
 
     def put_failures(self, failures: Sequence[FailedDocument], *, run_id: str = "") -> int:
-        """Note documents as failed; a version that was searchable before stays so."""
+        """Record documents as failed; a searchable earlier version stays searchable."""
         ...
 
 
 class IndexSearch(Protocol):
-    """How an index is searched: by meaning, by words, and along its graph. Only visible chunks are found."""
+    """Searches an index by meaning, by words, and along its graph. Only visible chunks are found."""
 
     def search_vectors(
         self,
@@ -177,7 +179,7 @@ class IndexSearch(Protocol):
     ) -> list[Hit]:
         """The chunks whose vectors have the greatest inner product with `vector` (float32, shape (dim,)), best first.
 
-        Without `with_text`, the hits have only ids and scores, for those that look up the rest of a few later.
+        Without `with_text`, the hits have only ids and scores; the caller looks up the rest of a few later.
 
         Raises:
             FatalError: the index has vectors, but none of that model or dimension.
@@ -197,18 +199,18 @@ class IndexSearch(Protocol):
         """The chunks with any of the terms, best BM25 score first; `counts` weighs the query's terms.
 
         With `where`, the frequencies and lengths behind the scores are those of the documents that it lets through, so
-        the answer is that of an index without the others: neither a score nor an order depends on them.
+        scores and order are those of an index without the other documents.
         """
         ...
 
     def scores(
         self, chunk_ids: Iterable[str], query: VectorQuery | TermQuery | TokenQuery, *, where: TagFilter | None = None
     ) -> dict[str, float]:
-        """The scores that the searches give those of the chunks that they could find with this filter; none for a chunk
-        without a vector of the model, or without any of the terms.
+        """The search scores of those of the chunks that the filter permits. A chunk without a vector of the model, or
+        without any of the terms, has no score.
 
-        No search finds by tokens: a `TokenQuery` scores those of the chunks that have token vectors of the model, each
-        by itself (see `handlers.token_vectors`).
+        There is no search by tokens: a `TokenQuery` only scores the chunks that have token vectors of the model (see
+        `handlers.token_vectors`).
 
         Raises:
             FatalError: the index has vectors, but none of that model or dimension.
@@ -218,24 +220,24 @@ class IndexSearch(Protocol):
     def having(
         self, chunk_ids: Iterable[str], terms: Iterable[str], *, where: TagFilter | None = None
     ) -> dict[str, set[str]]:
-        """Of each term, those of the chunks that have it and that the searches could find with this filter."""
+        """For each term, those of the chunks that contain it and that the filter permits."""
         ...
 
     def occurring(self, terms: Iterable[str], *, where: TagFilter | None = None) -> set[str]:
-        """Those of the terms that visible chunks have."""
+        """The terms that occur in visible chunks."""
         ...
 
     def terms_from(self, prefix: str, *, limit: int = 100_000) -> list[str]:
         """The terms with this prefix, in order.
 
-        Documents that a filter excludes may be the only ones that have them: ask `occurring` before anything shows.
+        Only excluded documents may contain some of them, so check with `occurring` before showing any.
         """
         ...
 
     def containing(self, phrase: str, *, top_k: int = 50, where: TagFilter | None = None) -> list[str]:
         """The ids of visible chunks that have the phrase word for word (see `handlers.text.contains`).
 
-        It reads every text: for phrases that have no terms to be found by.
+        It reads every text; use it only for phrases without searchable terms.
         """
         ...
 
@@ -244,13 +246,13 @@ class IndexSearch(Protocol):
         ...
 
     def find_entities(self, names: Iterable[str], *, where: TagFilter | None = None) -> dict[str, str]:
-        """Those of the names that visible chunks mention or relate: name as given to the stored spelling."""
+        """The names that visible chunks mention or relate: a mapping from the given name to the stored spelling."""
         ...
 
     def neighbours(self, names: Iterable[str], *, limit: int = 1000, where: TagFilter | None = None) -> list[Edge]:
         """The visible relations to or from these entities, heaviest first, then by name.
 
-        With `where`, only the facts of the documents it lets through count, in the weights too.
+        With `where`, only facts of permitted documents count, also in the weights.
         """
         ...
 
@@ -264,18 +266,18 @@ class IndexSearch(Protocol):
 
 
 class IndexUpkeep(Protocol):
-    """How an index is kept in order between ingestions: documents that go, move or change without new content."""
+    """Maintains an index between ingestions: documents that are removed, moved, or changed without new content."""
 
     def delete(self, document_ids: Sequence[str]) -> int:
-        """Remove documents and every fact that only they support; the number that were there."""
+        """Remove documents and every fact that only they support; return the number removed."""
         ...
 
     def rename(self, renames: Sequence[Rename]) -> int:
-        """Move searchable documents to other ids, names and URIs with everything stored of them; the number moved.
+        """Move searchable documents, with all their stored data, to other ids, names and URIs; return the number moved.
 
-        Nothing is computed again; a query sees either the old name or the new one. Anything that was staged under the
-        old or the new name is dropped. A document that is not searchable is not moved; one that could not be read
-        under its old name counts as processed under the new one.
+        Nothing is recomputed, and a query sees either the old name or the new one. Data staged under the old or the new
+        name are dropped. A document that is not searchable is not moved; one that could not be read under its old name
+        counts as processed under the new one.
 
         Raises:
             FatalError: another document is searchable under the new name.
@@ -284,31 +286,31 @@ class IndexUpkeep(Protocol):
         ...
 
     def restate(self, restatements: Sequence[Restatement]) -> int:
-        """Note tags, URI, revision or fingerprint of searchable documents, with everything that a run has staged over
-        them; the number that were there. All of it becomes visible at once. A document with a new fingerprint, given
-        with a run, is processed.
+        """Set tags, URI, revision or fingerprint of searchable documents, and publish what a run has staged over them,
+        in one transaction; return the number of documents found. A document with a new fingerprint, given with a run,
+        is processed.
 
         Raises:
-            FatalError: a new fingerprint, given with a run, is not true, since another run has made a facet of the
-                document in another way meanwhile; nothing is noted.
+            FatalError: a new fingerprint, given with a run, is wrong, because another run has made a facet of the
+                document in another way meanwhile; nothing is changed.
         """
         ...
 
     def name_documents(self, names: Mapping[str, str]) -> int:
-        """Give documents (by id) other names, whatever their status; the number that were there."""
+        """Give documents (by id) other names, regardless of status; return the number of documents found."""
         ...
 
     def requeue(self, document_ids: Sequence[str]) -> int:
-        """Let failed documents be tried again by the next ingestion, as if they were new; how many were failed."""
+        """Make the next ingestion try failed documents again, as if they were new; return how many had failed."""
         ...
 
     def sweep(
         self, *, alive: Collection[str] = (), dead: Collection[str] = (), older_than_s: float = 86_400.0
     ) -> SweepCounts:
-        """Remove everything that runs staged and never published.
+        """Remove everything that runs staged but never published.
 
-        Nothing of a run in `alive` is touched, nor, unless its run is in `dead`, anything staged less than
-        `older_than_s` ago: let that be longer than any run takes from staging a batch to publishing it.
+        Data of runs in `alive` stay. Data of runs outside `dead` also stay if they were staged less than `older_than_s`
+        seconds ago; choose more than a run takes from staging a batch to publishing it.
         """
         ...
 
@@ -321,14 +323,16 @@ class IndexSources(Protocol):
         ...
 
     def put_source(self, source: SourceRecord, left_out: Iterable[LeftOut] | None = None) -> None:
-        """Note a source in place of the one with its URI and pattern.
+        """Register a source, replacing the one with the same URI and pattern.
 
-        With `left_out`, that replaces the objects that the source was known to leave out.
+        `left_out`, if given, replaces the recorded objects that the source leaves out.
         """
         ...
 
     def forget_sources(self, sources: Iterable[tuple[str, str]]) -> int:
-        """Forget sources (URI and pattern) with what they leave out; the number that were there. Documents stay."""
+        """Remove sources (URI and pattern) and the records of left-out objects from the register; return their number.
+        Documents stay.
+        """
         ...
 
     def left_out(
@@ -339,12 +343,12 @@ class IndexSources(Protocol):
 
 
 class IndexVersions(Protocol):
-    """The versions of an index: the active one, which questions go to, and at most one beside it.
+    """The versions of an index: the active one, which answers questions, and at most one beside it.
 
-    A version that is begun is at first the active one, without a copy: texts, terms, facts and vectors are shared as
-    long as they are the same. A `PinnedIndex` reads and writes it. What is written to the active version lands in both,
-    so that nothing is lost meanwhile; what is written to the other one only there. Terms and facts belong to passages,
-    and both versions have them as they were last made; vectors belong to a passage and a model.
+    A new version begins equal to the active one, without a copy: equal texts, terms, facts and vectors are shared. A
+    `PinnedIndex` reads and writes it. Writes to the active version go to both, so that nothing is lost meanwhile;
+    writes to the other version go only there. Terms and facts belong to passages, so both versions have the latest
+    ones; vectors belong to a passage and a model.
     """
 
     def versions(self) -> list[IndexVersion]:
@@ -352,9 +356,9 @@ class IndexVersions(Protocol):
         ...
 
     def begin_version(self, model: str, name: str | None = None) -> str:
-        """Begin a version with vectors of a model, or go on with the one that is being built; its name.
+        """Begin a version with vectors of a model, or continue the one that is being built; return its name.
 
-        It takes the place of one that questions went to before. Without a name, it gets the next number.
+        It replaces a formerly active version. Without a name, it gets the next number.
 
         Raises:
             FatalError: another one is being built, or that name is the active one's.
@@ -362,39 +366,43 @@ class IndexVersions(Protocol):
         ...
 
     def note_way(self, fingerprint: str) -> None:
-        """Note a fingerprint that documents have when they are made as this version is to be."""
+        """Record a fingerprint that documents have if they are made in the way of this version."""
         ...
 
     def unfinished(self) -> list[str]:
-        """The ids of documents that this version lacks, or that were not made as it is to be; none if it is alone."""
+        """The ids of documents that this version lacks, or that were made in another way; none if it is the only
+        version.
+        """
         ...
 
     def switch_version(self, name: str) -> str:
-        """Let questions go to a version from now on, in one short transaction; the name of the one before."""
+        """Make a version active in one short transaction; return the name of the previous one."""
         ...
 
     def remove_version(self, name: str) -> None:
-        """Remove the version that is not active with all that only it has. Safe to repeat after an interruption."""
+        """Remove the inactive version with all data that only it has. Safe to repeat after an interruption."""
         ...
 
 
 class IndexProof(Protocol):
-    """How an index is looked through for damage that its sources need not be read for."""
+    """Finds and repairs damage in an index without reading its sources; damaged vectors must be recomputed."""
 
     def flaws(self) -> list[Flaw]:
-        """The rows that cannot be as they were written."""
+        """The rows that are damaged or orphaned."""
         ...
 
     def mend(self, flaws: Sequence[Flaw]) -> int:
-        """Remove orphans, and let searches find hidden passages; their number. Vectors have to be made again."""
+        """Remove orphans, and make hidden passages visible to searches; return their number. Damaged vectors must be
+        recomputed.
+        """
         ...
 
     def mend_texts(self, chunks: Sequence[Chunk]) -> int:
-        """Write the texts of stored chunks again where they differ; their number. A chunk's id determines its text."""
+        """Rewrite differing texts of stored chunks (a chunk's id determines its text); return their number."""
         ...
 
 
 class IndexStore(IndexReader, IndexWriter, IndexSearch, IndexUpkeep, IndexSources, IndexVersions, IndexProof, Protocol):
-    """A whole index, for those who open one."""
+    """A whole index, as `open_index` returns it."""
 
     def close(self) -> None: ...

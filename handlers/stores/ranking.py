@@ -1,4 +1,4 @@
-"""The parameters, formulas and orders of a search, the same in every store."""
+"""The parameters, formulas and orderings of searches, the same in every store."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -12,7 +12,9 @@ from handlers.options import Options
 
 @dataclass(frozen=True)
 class Bm25(Options):
-    """The parameters of BM25: how soon repetitions of a term stop to count, and how much long chunks are held back."""
+    """The parameters of BM25: how fast repetitions of a term saturate (`k1`), and how much long chunks are penalised
+    (`b`).
+    """
 
     k1: float = 1.2
     b: float = 0.75
@@ -47,13 +49,13 @@ class TokenQuery:
 
 @dataclass(frozen=True)
 class Words:
-    """Which passages a search is limited to by their terms: those that have all of `every` and none of `none`."""
+    """Limits a search to passages that have all terms of `every` and no term of `none`."""
 
     every: tuple[str, ...] = ()
     none: tuple[str, ...] = ()
 
     def permit(self, has: Collection[str]) -> bool:
-        """Whether a passage with these terms is among them."""
+        """Whether a passage with these terms is permitted."""
         return all(term in has for term in self.every) and not any(term in has for term in self.none)
 
 
@@ -89,7 +91,7 @@ def check_dimensions(of_query: int, of_index: int) -> None:
     """Refuse to compare vectors of different lengths.
 
     Raises:
-        FatalError: they are.
+        FatalError: the lengths differ.
     """
     if of_query != of_index:
         raise FatalError(
@@ -109,6 +111,6 @@ def contenders(scores: np.ndarray, top_k: int) -> np.ndarray:
 
 def best(keys: np.ndarray, scores: np.ndarray, top_k: int) -> list[int]:
     """Positions of the `top_k` greatest scores, best first; ties by key."""
-    # Everything that ties with the last rank competes for it, so that the order of rows does not decide.
+    # Include everything that ties with the last rank, so that the result does not depend on the order of rows.
     candidates = contenders(scores, top_k)
     return candidates[np.lexsort((keys[candidates], -scores[candidates]))][: max(top_k, 0)].tolist()

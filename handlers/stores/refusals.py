@@ -1,4 +1,4 @@
-"""The writes that every kind of index refuses, and the messages."""
+"""The checks of writes that every kind of index makes, with their messages."""
 
 from collections.abc import Collection, Sequence
 

@@ -1,4 +1,4 @@
-"""The values that an index takes and returns beside `handlers.records`: rows, states, changes, edges and counts."""
+"""The values that an index accepts and returns besides `handlers.records`: rows, states, changes, edges and counts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ Facet: TypeAlias = Literal["vectors", "terms", "facts"]
 
 @dataclass(frozen=True)
 class DocumentRow:
-    """A line of the document table; a failed document may still be searchable in its last good version."""
+    """A row of the document table; a failed document may still be searchable in its last good version."""
 
     id: str
     name: str
@@ -26,7 +26,7 @@ class DocumentRow:
     run_id: str
     updated_at: float
     content_sha256: str
-    """Of the searchable version, empty when there is none."""
+    """The hash of the searchable version's content; empty if there is none."""
     fingerprint: str
     """How each facet of the searchable version was made (see `fingerprints`)."""
     chunks: int
@@ -42,12 +42,12 @@ class FailedDocument:
     uri: str
     reason: str
     tried: str = ""
-    """Its revision and how it was read, so that the same is not tried again."""
+    """Its revision and the way it was read, so that the same attempt is not repeated."""
 
 
 @dataclass(frozen=True)
 class DocumentState:
-    """By this an ingestion decides whether a document has to be processed again.
+    """The state by which an ingestion decides whether to process a document again.
 
     Content hash, fingerprint, revision, chunks and tags are those of the searchable version, empty if there is none.
     """
@@ -59,12 +59,12 @@ class DocumentState:
     content_sha256: str
     fingerprint: str
     revision: str
-    """How the listing described the file (an ETag, or size and time): if that is equal, the file need not be read."""
+    """The file's revision in the listing (an ETag, or size and time); if it is equal, the file need not be read."""
     chunk_ids: tuple[str, ...]
-    """In the order of the document."""
+    """The ids of its chunks in the order of the document."""
     tags: tuple[tuple[str, str], ...] = ()
     tried: str = ""
-    """Of a failed document: see `FailedDocument`."""
+    """For a failed document: see `FailedDocument`."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ class ChunkState:
     """The model of its vector, if it has one."""
     terms: bool
     facts: bool
-    """Whether its facts are in the graph; a chunk may have been looked through and state none."""
+    """Whether its facts are stored in the graph; a processed chunk may have none."""
     fingerprint: str = ""
-    """Of the searchable version that has the chunk; empty for a chunk that is only staged."""
+    """The fingerprint of the searchable version with the chunk; empty for a chunk that is only staged."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Restatement:
 
 @dataclass(frozen=True)
 class Rename:
-    """A searchable document that is found elsewhere: its new description, and its chunks' and artifacts' new ids."""
+    """A searchable document that has moved: its new description, and the new ids of its chunks and artifacts."""
 
     document_id: str
     document: Document
@@ -103,7 +103,7 @@ class Rename:
     artifact_ids: Mapping[str, str] = field(default_factory=dict[str, str])
     revision: str = ""
     fingerprint: str | None = None
-    """None keeps the old one; another one has the facets that have to be made again."""
+    """A new fingerprint, without the facets that must be remade; None keeps the old one."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class StoredDocument:
     vectors: Mapping[str, tuple[str, np.ndarray]] = field(default_factory=dict[str, tuple[str, np.ndarray]])
     """Model and vector by chunk id."""
     tokens: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
-    """The token vectors, packed, by chunk id."""
+    """The packed token vectors by chunk id."""
     terms: tuple[SparseVector, ...] = ()
     facts: frozenset[str] = frozenset()
     """The ids of the chunks whose facts are in the graph."""
@@ -134,32 +134,32 @@ class StoredDocument:
 
 @dataclass(frozen=True)
 class SourceRecord:
-    """A source that was ingested into an index; its canonical URI and its pattern tell it from others."""
+    """A source that was ingested into an index, identified by its canonical URI and its pattern."""
 
     uri: str
     pattern: str = "**/*"
     exclude: tuple[str, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
-    """Of all its documents, as they were given for the ingestion."""
+    """The tags of all its documents, as given for the ingestion."""
     is_folder: bool = True
     run_id: str = ""
     """The last run that listed it."""
     updated_at: float = 0.0
     balance: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """What became of every object that its last complete run saw; empty before the first."""
+    """The balance of its last complete run; empty before the first one."""
 
 
 @dataclass(frozen=True)
 class IndexVersion:
-    """One version of an index: the one that questions go to, or the one beside it, of which there is at most one."""
+    """One version of an index: the active one, or the one beside it (at most one)."""
 
     name: str
     active: bool
     model: str
-    """Whose vectors belong to it; of the only version, the model that it has vectors of, or empty."""
+    """The model of its vectors; may be empty if it is the only version."""
     created_at: float
     switched_at: float | None
-    """When questions last began to go to it; `None` for one that is being built."""
+    """When it last became active; `None` for a version that is being built."""
 
     @property
     def state(self) -> Literal["active", "being built", "kept"]:
@@ -170,10 +170,10 @@ class IndexVersion:
 
 @dataclass(frozen=True)
 class Flaw:
-    """A row that cannot be as it was written, whatever the sources say."""
+    """A damaged or orphaned row, independent of the sources."""
 
     kind: Literal["vector", "orphan", "hidden"]
-    """A vector with another checksum; a row that belongs to nothing; a passage of a document that searches miss."""
+    """A vector with a wrong checksum, an orphaned row, or a passage that searches cannot find."""
     table: str
     detail: str
     document_id: str = ""
@@ -191,7 +191,7 @@ class SweepCounts:
 
 
 class DocumentPlace(NamedTuple):
-    """Where a document comes from, and the name under which it is shown."""
+    """The URI of a document, and its display name."""
 
     id: str
     name: str

@@ -1,4 +1,4 @@
-"""An index that is made by the first write, and until then answers as an empty one."""
+"""An index that the first write creates, and that answers like an empty one until then."""
 
 import threading
 from pathlib import Path
@@ -12,11 +12,11 @@ from handlers.stores.protocol import IndexReader, IndexSearch, IndexUpkeep
 _ON_NOTHING = frozenset(
     name for protocol in (IndexReader, IndexSearch, IndexUpkeep) for name in vars(protocol) if not name.startswith("_")
 ) | {"sources", "left_out", "forget_sources", "versions", "unfinished"}
-"""The methods that leave an empty index empty; every other one makes the index."""
+"""The methods that leave an empty index empty; every other method creates the index."""
 
 
 def index_exists(url_or_path: str) -> bool:
-    """Whether the index of a path or URL was made; an index in memory is always there."""
+    """Whether the index of a path or URL exists; an index in memory always exists."""
     scheme = urlsplit(url_or_path).scheme if "://" in url_or_path else ""
     if scheme == "memory":
         return True
@@ -28,7 +28,7 @@ def index_exists(url_or_path: str) -> bool:
 
 
 class IndexMadeOnWrite:
-    """An `IndexStore` that reading does not make, so that a run that fails before it writes leaves none behind.
+    """An `IndexStore` that reading does not create, so that a run that fails before it writes leaves no index behind.
 
     It pickles as its URL.
     """

@@ -155,6 +155,11 @@ async def test_a_call_that_is_cancelled_as_it_begins_reads_cancelled(monkeypatch
         await arun(begun, text="Ada", registry=OWN, engine="prefect")
     state = only_run_of(begun.name).state
     assert (state.name, state.message) == ("Cancelled", "Stopped before its first step")
+    begun = named(greet)
+    with pytest.raises(asyncio.CancelledError):
+        await to_flow(begun, registry=OWN)(text="Ada")
+    state = only_run_of(begun.name).state
+    assert (state.name, state.message) == ("Cancelled", "Stopped before its first step")
 
 
 # Pipelines as flows.
@@ -242,6 +247,43 @@ def test_a_flow_ends_as_its_run_did() -> None:
         failing(text="a")
     assert failed.value.result.word_counts == {"a": 1}
     assert flow_run(failed.value.result.flow_run_id).state.name == "Failed"
+
+
+@pytest.mark.parametrize("options", [{}, {"return_state": True}])
+async def test_a_flow_whose_call_is_cancelled_reads_cancelled_and_its_caller_too(options: dict[str, Any]) -> None:
+    hanging = named(hang)
+    hanging_flow = to_flow(hanging, registry=OWN)
+    HANGS.clear()
+
+    async def cancel() -> None:
+        await asyncio.to_thread(HANGS.wait, 60)
+        calling.cancel()
+
+    async with asyncio.timeout(60):
+        calling = asyncio.ensure_future(hanging_flow(**options))
+        _, ended = await asyncio.gather(cancel(), calling, return_exceptions=True)
+    assert isinstance(ended, asyncio.CancelledError)
+    state = only_run_of(hanging.name).state
+    assert (state.name, state.message) == ("Cancelled", "Stopped by its caller")
+
+
+def test_a_flow_that_its_caller_cancels_leaves_the_caller_as_it_is() -> None:
+    from prefect import flow
+
+    hanging = named(hang)
+    hanging_flow = to_flow(hanging, registry=OWN)
+
+    @flow
+    async def parent() -> str:
+        try:
+            async with asyncio.timeout(2):
+                await hanging_flow()
+        except TimeoutError:
+            return "went on"
+        return "ended"
+
+    assert asyncio.run(parent()) == "went on"
+    assert only_run_of(hanging.name).state.name == "Cancelled"
 
 
 def test_services_of_a_flow_are_made_for_each_run_and_closed_at_its_end() -> None:

@@ -236,7 +236,7 @@ def test_the_result_of_a_run_is_an_artifact() -> None:
     )
     assert result.outputs["table"] == [{"name": "wal.md", "score": 0.5}]
     page = artifacts_of(name)["braid-result"]
-    assert page.startswith("### passages · `list[Hit]`\n\n**1. wal.md**, page 3\n")
+    assert page.startswith("### passages\n\n**1. wal.md**, page 3\n")
     assert "> The **WAL** is written first." in page
     assert "score **0.5000**" in page
     assert "| name | score |" in page

@@ -1,6 +1,7 @@
 """Flow runs wait for their turn on their index, not for other indexes, and those due first come first."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -77,6 +78,17 @@ class Nights:
     async def state(self, client: Any, flow_run: UUID) -> str:
         return str((await client.read_flow_run(flow_run)).state_name)
 
+    async def levels_of(self, client: Any, flow_run: UUID, text: str) -> list[int]:
+        """The levels of the log lines of a run that begin so; waits for one, since logs are sent in batches."""
+        from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+
+        async with asyncio.timeout(60):
+            while True:
+                lines = await client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run])))
+                if found := [line.level for line in lines if line.message.startswith(text)]:
+                    return found
+                await asyncio.sleep(0.2)
+
     async def starts_at(self, client: Any, flow_run: UUID) -> Any:
         return (await client.read_flow_run(flow_run)).next_scheduled_start_time
 
@@ -115,6 +127,7 @@ async def test_a_run_waits_for_its_index_only_and_the_retried_one_that_was_due_f
         newest = await nights.due(client, "manuals")
         assert await nights.carry_out(client, newest) == "AwaitingTurn"
         assert "; 2 runs were due before it" in str((await client.read_flow_run(newest)).state)
+        assert await nights.levels_of(client, newest, "Finished in state AwaitingTurn") == [logging.INFO]
         assert await nights.carry_out(client, retried) == "Completed"
         assert await nights.carry_out(client, later) == "Completed"
     assert nights.begun == ["manuals", "manuals", "contracts", "manuals", "manuals"]

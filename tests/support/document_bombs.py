@@ -121,6 +121,14 @@ def pdf_page(contents: bytes, resources: bytes = b"/Font << /F1 5 0 R >>", *more
     return pdf_of(CATALOG, PAGES, page, drawn, FONT, *more)
 
 
+def form_that_draws_itself() -> bytes:
+    """A form that draws itself twice: a text without an end, in which a parser calls itself without an end."""
+    form = pdf_stream(
+        b"/X Do /X Do", b"/Type /XObject /Subtype /Form /BBox [0 0 9 9] /Resources << /XObject << /X 6 0 R >> >>"
+    )
+    return pdf_page(b"/X Do", b"/Font << /F1 5 0 R >> /XObject << /X 6 0 R >>", form)
+
+
 def nested_forms(share: float) -> bytes:
     """Ten forms, each of which draws the next ten times: 10^10 texts."""
     depth = max(3, int(10 * share))

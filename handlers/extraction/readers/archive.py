@@ -1,4 +1,4 @@
-"""Archives: ZIP, TAR and single compressed files, within limits, since a small one may unpack to any size."""
+"""Archives: ZIP, TAR and single compressed files, within limits, since a small archive may unpack to any size."""
 
 import bz2
 import gzip
@@ -29,14 +29,14 @@ _ALWAYS_FINE_BYTES = 50_000_000
 
 @dataclass(frozen=True)
 class ArchiveLimits:
-    """How much may come out of one archive; one that exceeds them is set aside as a whole."""
+    """The limits of one archive; an archive that exceeds them is set aside as a whole."""
 
     members: int = 10_000
     unpacked_bytes: int = 4_000_000_000
     ratio: float = 200.0
-    """Of the unpacked bytes to those of the archive, once more than 50 MB come out."""
+    """The largest ratio of unpacked to packed bytes, checked above 50 MB of unpacked bytes."""
     depth: int = 3
-    """How deep archives and mails may lie inside each other."""
+    """How deep archives and mails may be nested."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ class Member:
 
 
 def read_archive(file: RawFile) -> Extracted:
-    """The list of the files in an archive, as its text; the files in it are documents of their own.
+    """The list of the files in an archive, as its text; the files themselves are separate documents.
 
     Raises:
-        Unreadable: it is broken, empty, or more comes out of it than is allowed.
+        Unreadable: it is broken or empty, or its contents exceed the limits.
     """
     with tempfile.NamedTemporaryFile(prefix="braid-archive-") as kept:
         kept.write(file.data)
@@ -67,12 +67,12 @@ def read_archive(file: RawFile) -> Extracted:
 
 
 def archived(path: str, name: str, limits: ArchiveLimits | None = None) -> Iterator[tuple[Member, IO[bytes]]]:
-    """Each file in an archive, with a stream of its content that must be read before the next one is taken.
+    """Yield each file in an archive, with a stream of its content that must be read before the next file is requested.
 
-    Links, devices and folders are passed over; nothing is written anywhere.
+    Links, devices and folders are skipped; nothing is written to disk.
 
     Raises:
-        Unreadable: it is broken, or more comes out of it than the limits allow.
+        Unreadable: it is broken, or its contents exceed the limits.
     """
     limits = limits or ArchiveLimits()
     budget = _Budget(path, limits)
@@ -86,7 +86,7 @@ def archived(path: str, name: str, limits: ArchiveLimits | None = None) -> Itera
 
 
 class _Budget:
-    """The bytes that may still come out of an archive."""
+    """The number of bytes that may still be unpacked from an archive."""
 
     def __init__(self, path: str, limits: ArchiveLimits) -> None:
         by_ratio = int(limits.ratio * Path(path).stat().st_size)
@@ -149,7 +149,7 @@ def _compressed(path: str, name: str, budget: _Budget) -> Iterator[tuple[Member,
 
 
 class _Lazy:
-    """A stream that is opened when it is first read, so that a member that nobody reads costs nothing."""
+    """A stream that is opened when it is first read, so that skipped members cost nothing."""
 
     def __init__(self, opened: Callable[[], IO[bytes]]) -> None:
         self._open = opened

@@ -15,10 +15,10 @@ _SEPARATOR = re.compile(r"\Asep=(.)\n", re.IGNORECASE)
 
 def read_csv(text: str, *, delimiter: str | None = None) -> Extracted:
     """The rows as one Markdown table, the first one as its header."""
-    # Python's limit of 131,072 characters a cell is one for the whole process; this only ever raises it.
+    # Python's limit of 131,072 characters per cell holds for the whole process; this only ever raises it.
     csv.field_size_limit(_LONGEST_CELL)
     lines = text.strip("\n")
-    if said := _SEPARATOR.match(lines):  # as Excel writes it where commas are decimal points
+    if said := _SEPARATOR.match(lines):  # Excel writes this separator in languages with decimal commas
         delimiter, lines = said[1], lines[said.end() :]
     rows = csv.reader(io.StringIO(lines), delimiter=delimiter or _delimiter(lines))
     try:
@@ -33,12 +33,12 @@ def read_csv(text: str, *, delimiter: str | None = None) -> Extracted:
 
 
 def read_tsv(text: str) -> Extracted:
-    """The same of cells between tabs."""
+    """The same for tab-separated cells."""
     return read_csv(text, delimiter="\t")
 
 
 def _delimiter(text: str) -> str:
-    # `csv.Sniffer` takes letters for delimiters; only these occur in practice.
+    # `csv.Sniffer` may choose letters as delimiters; only these occur in practice.
     lines = [re.sub(r'"[^"\n]*"', "", line) for line in text[:20_000].split("\n")[:20] if line]
     counts = {mark: [line.count(mark) for line in lines] for mark in ",;\t|"}
     return max(counts, key=lambda mark: (min(counts[mark], default=0) > 0, sum(counts[mark])))

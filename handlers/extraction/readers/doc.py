@@ -1,4 +1,4 @@
-"""DOC, Word's format from 1997 to 2003: the text by its table of pieces, with tables, footnotes and comments.
+"""DOC, Word's format from 1997 to 2003: the text by its piece table, with tables, footnotes and comments.
 
 Source: [MS-DOC], sections 2.4.1 (retrieving text), 2.5.1 (Fib), 2.9.38 (Clx).
 """
@@ -13,7 +13,7 @@ from handlers.extraction.readers.ole import open_ole, properties_of, stream
 _WORD_97 = 0x00C1
 _CODE_PAGES = {0x0411: "cp932", 0x0404: "cp950", 0x0804: "cp936", 0x0412: "cp949"}
 _STORIES = ("", "Footnotes", "Headers and footers", "", "Comments", "Endnotes", "", "")
-"""The parts that the counts of characters in the header are for, in order; macros and text boxes need no name."""
+"""The parts of the document, in the order of the character counts in the header; macros and text boxes have no name."""
 _FIELD = re.compile(r"\x13[^\x13\x14\x15]*\x14?([^\x13\x14\x15]*)\x15")
 _OBJECTS = re.compile(r"[\x01\x02\x03\x04\x05\x08]")
 
@@ -53,7 +53,7 @@ def _text(document: bytes, table: bytes) -> str:
     start, size = struct.unpack_from("<II", document, 0x01A2)
     clx = table[start : start + size]
     at = 0
-    while clx[at] == 1:  # formatting that pieces refer to
+    while clx[at] == 1:  # formatting of pieces
         at += 3 + struct.unpack_from("<H", clx, at + 1)[0]
     if clx[at] != 2:
         raise ValueError("no table of pieces")
@@ -87,7 +87,7 @@ def _write(story: str, assembly: Assembly, file: RawFile) -> None:
     for paragraph in re.split(r"[\r\x0c\x0e]", story):
         file.check_time()
         if "\x07" in paragraph:
-            # Cells end with a mark each, and rows with one more, so that an empty cell closes a row.
+            # Each cell ends with a mark and each row with one more, so an empty cell closes a row.
             rows += [row.split("\x07") for row in paragraph.split("\x07\x07")]
             continue
         if rows:

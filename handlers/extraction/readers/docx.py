@@ -1,4 +1,4 @@
-"""DOCX: paragraphs, lists, tables and text boxes in reading order, with footnotes and comments where they belong."""
+"""DOCX: paragraphs, lists, tables and text boxes in reading order, with footnotes and comments in place."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ def read_docx(file: RawFile) -> Extracted:
 
 @dataclass
 class _Pending:
-    """The things that a paragraph refers to, which are written right after it."""
+    """The objects that a paragraph refers to, which are written directly after it."""
 
     notes: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     boxes: list[etree._Element] = field(default_factory=list[etree._Element])
@@ -61,7 +61,7 @@ class _Writer:
         self._end_items()
 
     def write_around(self) -> None:
-        """The distinct headers and footers of all sections, at the end."""
+        """Write the distinct headers and footers of all sections, at the end."""
         seen: set[str] = set()
         for kind in ("header", "footer"):
             for part in self._package.related(self._part, kind):
@@ -254,7 +254,7 @@ class _Writer:
 
 
 def _parts(node: etree._Element, name: str) -> Iterator[etree._Element]:
-    """The rows of a table, or the cells of a row, by the name of their element; not those of tables inside it."""
+    """The rows of a table, or the cells of a row, by the name of their element, without those of nested tables."""
     for inner in node:
         match local_name(inner):
             case found if found == name:
@@ -266,5 +266,5 @@ def _parts(node: etree._Element, name: str) -> Iterator[etree._Element]:
 
 
 def _in_box(paragraph: etree._Element) -> bool:
-    """Whether it stands in a text box, which is written after the table that anchors it."""
+    """Whether it is in a text box, which is written after the table that anchors it."""
     return next(paragraph.iterancestors("{*}txbxContent"), None) is not None

@@ -10,7 +10,7 @@ _DEEPEST = 20
 
 
 def attribute(node: etree._Element | None, name: str = "val") -> str:
-    """An attribute of WordprocessingML, whichever of its namespaces it is in."""
+    """An attribute of WordprocessingML, in any of its namespaces."""
     if node is None:
         return ""
     return next((str(value) for key, value in node.items() if str(key).rpartition("}")[2] == name), "")
@@ -23,7 +23,7 @@ def is_on(parent: etree._Element | None, name: str) -> bool:
 
 
 class Styles:
-    """Levels of headings, hidden text and numbering that paragraphs have by their style."""
+    """The heading levels, hidden text and numbering of paragraph styles."""
 
     def __init__(self, package: Package, main: str) -> None:
         self._styles: dict[str, etree._Element] = {}
@@ -32,7 +32,7 @@ class Styles:
                 self._styles[attribute(style, "styleId")] = style
 
     def heading_level(self, style_id: str) -> int:
-        """1 to 9 for headings, 0 for all others; a title is of level 1."""
+        """1 to 9 for headings, 0 for all other styles; a title has level 1."""
         for style in self._chain(style_id):
             name = attribute(style.find("{*}name")).lower()
             if name in ("title", "titel"):
@@ -57,7 +57,7 @@ class Styles:
         return any(is_on(style.find("{*}rPr"), "vanish") for style in self._chain(style_id))
 
     def _chain(self, style_id: str) -> list[etree._Element]:
-        """A style and those that it is based on."""
+        """A style and the styles that it is based on."""
         found: list[etree._Element] = []
         while style_id in self._styles and len(found) < _DEEPEST:
             found.append(self._styles[style_id])
@@ -90,7 +90,7 @@ class Numbering:
             )
 
     def mark(self, number: str, depth: int) -> str:
-        """The mark of the next paragraph of a list at a depth: `-`, or a number as `2.1`; nothing if it has none."""
+        """The mark of the next paragraph of a list at a depth: `-`, a number such as `2.1`, or empty."""
         abstract = self._lists.get(number)
         if abstract is None or number == "0":
             return ""
@@ -134,7 +134,7 @@ def _roman(number: int) -> str:
 
 
 def math_text(node: etree._Element) -> str:
-    """A formula in one line: fractions with a slash, raised and lowered parts with ^ and _."""
+    """A formula on one line: fractions with a slash, superscripts with ^, subscripts with _."""
     name = local_name(node)
     parts = {local_name(child): child for child in node}
     match name:

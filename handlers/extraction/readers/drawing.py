@@ -11,7 +11,7 @@ _MAX_POINTS = 500
 
 
 def paragraph_text(paragraph: etree._Element) -> str:
-    """The runs of a paragraph, joined as they stand: words go on from one run to the next."""
+    """The runs of a paragraph, joined without separators, since words continue from one run to the next."""
     parts: list[str] = []
     for node in paragraph.iter():
         match local_name(node):
@@ -58,7 +58,7 @@ def _points(source: etree._Element | None) -> list[str]:
     if source is None:
         return []
     found: dict[int, str] = {}
-    # Categories of several levels say the same point more than once; the first level is the finest.
+    # Categories of several levels repeat each point; the first level is the finest.
     cache = next(source.iter("{*}lvl", "{*}strCache", "{*}numCache", "{*}strLit", "{*}numLit"), None)
     multiple = next(source.iter("{*}multiLvlStrCache"), None)
     if multiple is not None:

@@ -18,7 +18,7 @@ _PAGES = ("application/xhtml+xml", "text/html", "application/x-dtbook+xml")
 
 
 def read_epub(file: RawFile) -> Extracted:
-    """All chapters but the table of contents, whose words are the chapters' headings."""
+    """All chapters except the table of contents, which only repeats the chapters' headings."""
     package = Package(file.data, "EPUB")
     if "META-INF/encryption.xml" in package and "META-INF/rights.xml" in package:
         raise Unreadable("is protected against copying (DRM)")
@@ -27,7 +27,7 @@ def read_epub(file: RawFile) -> Extracted:
     book = package.xml(name)
     items = {node.get("id") or "": node for node in book.iter("{*}item")}
     assembly = Assembly()
-    read = set[str]()  # a book that lists a chapter often has it once
+    read = set[str]()  # a chapter that the spine lists several times is read once
     for reference in book.iter("{*}itemref"):
         item = items.get(reference.get("idref") or "")
         if item is None or item.get("media-type") not in _PAGES or "nav" in (item.get("properties") or "").split():

@@ -49,7 +49,7 @@ def read_html(file: RawFile) -> Extracted:
 
 
 def decode_page(data: bytes, *, assumed: str | None = None) -> Decoded:
-    """The text of a page, in the encoding that its head declares if that is one."""
+    """The text of a page, in the encoding that its head declares if that is valid."""
     declared = _CHARSET.search(data[:4096])
     return decode(data, declared=declared[1].decode("latin-1") if declared else None, assumed=assumed)
 
@@ -65,21 +65,21 @@ def read_page(text: str, file: RawFile) -> Extracted:
     drop_navigation(root)
     assembly = Assembly()
     write_page(root, assembly, file)
-    if not assembly.blocks:  # a page that is nothing but a menu
+    if not assembly.blocks:  # the page is only a menu
         write_page(whole, assembly, file)
     return Extracted(assembly.text, assembly.blocks, title, metadata)
 
 
 def write_fragment(text: str, assembly: Assembly, file: RawFile, *, below: int = 0, page: int | None = None) -> None:
-    """Append the blocks of HTML that is a part of something else, as a mail's body or a chapter of a book."""
+    """Append the blocks of an HTML fragment, such as a mail's body or a chapter of a book."""
     root = parse_page(text)
     if root is not None:
         write_page(root, assembly, file, below=below, page=page)
 
 
 def parse_page(text: str) -> etree._Element | None:
-    """The tree of any text, as browsers would mend it; None if there is nothing in it."""
-    # What a declaration says of the encoding holds no more.
+    """The tree of any text, repaired as browsers do; None if it is empty."""
+    # The text is decoded already, so a declared encoding no longer applies.
     text = _DECLARATION.sub("", text)
     parser = HTMLParser(encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True)
     try:
@@ -89,7 +89,7 @@ def parse_page(text: str) -> etree._Element | None:
     except etree.XMLSyntaxError as error:
         raise Unreadable(f"is not readable HTML ({error.msg})") from error
     if any("depth" in entry.message for entry in parser.error_log):
-        raise Unreadable("is nested too deeply to be read")  # the rest of it would be missing
+        raise Unreadable("is nested too deeply to be read")  # otherwise the rest would be missing
     return root
 
 

@@ -1,4 +1,4 @@
-"""The flow of a page: words gather to paragraphs and items, white space collapses as browsers do it."""
+"""The flow of a page: collects words into paragraphs and list items, and collapses white space as browsers do."""
 
 import re
 
@@ -9,7 +9,7 @@ _SPACE = re.compile(r"[ \t\n\r\f]+")
 
 
 class Flow:
-    """Takes words and where blocks begin and end; writes blocks into an assembly."""
+    """Receives words and the begins and ends of blocks, and writes blocks into an assembly."""
 
     def __init__(self, assembly: Assembly, *, below: int = 0, page: int | None = None) -> None:
         self.assembly = assembly
@@ -22,7 +22,7 @@ class Flow:
         self._items: list[str] = []
 
     def text(self, text: str) -> None:
-        """Words as they stand in the source."""
+        """Add words as written in the source."""
         if text:
             self._words.append(_SPACE.sub(" ", text))
             self._only_images = self._only_images and text.isspace()
@@ -45,11 +45,11 @@ class Flow:
             self.text(text)
 
     def superscript(self) -> None:
-        """What follows stands raised: a number in it does not belong to the word before."""
+        """The following words are superscript; a number there does not belong to the word before."""
         self._words.append("\ue000")
 
     def end_block(self, kind: str = "paragraph") -> None:
-        """What was gathered is a block, or a line of the item that is open."""
+        """End the current block, or the current line of the open item."""
         text = self._take()
         if not text:
             return
@@ -85,9 +85,9 @@ class Flow:
             self._end_items()
 
     def open_item(self, *, value: str | None, continues: bool) -> None:
-        """An item begins; one that `continues` explains the one before and has no mark of its own."""
+        """Begin an item; one that `continues` (a definition) belongs to the item before and has no mark of its own."""
         if not self._lists:
-            self._lists.append((False, 1))  # an item without a list, as careless pages have it
+            self._lists.append((False, 1))  # an item outside of a list, as in invalid pages
         ordered, number = self._lists[-1]
         if value and re.fullmatch(r"\d{1,6}", value.strip()):
             number = int(value)
@@ -95,7 +95,7 @@ class Flow:
         self._lists[-1] = (ordered, number + 1)
 
     def end(self) -> None:
-        """Write out all that was gathered."""
+        """Write out everything collected so far."""
         self.end_block()
         self._lists.clear()
         self._end_items()

@@ -11,11 +11,11 @@ _ROLES = ("navigation", "menu", "menubar", "search", "toolbar", "tablist")
 _AROUND = ("header", "footer", "aside")
 _MOST_DIRECTIONS = 8
 _LINKED = 0.75
-"""A header, footer or sidebar is navigation if so much of its text is links."""
+"""A header, footer or sidebar is navigation if at least this share of its text is links."""
 
 
 def drop_navigation(root: etree._Element) -> None:
-    """Remove it from the tree. Text that is no link stays wherever it stands, in headers and footers too."""
+    """Remove the navigation from the tree. Text outside links is kept everywhere, including headers and footers."""
     for node in list(root.iter(etree.Element)):
         if _is_navigation(node):
             _remove(node)
@@ -34,7 +34,7 @@ def _is_navigation(node: etree._Element) -> bool:
 
 
 def _has_directions(node: etree._Element) -> bool:
-    """Whether this is nothing but links to the pages before and after, or back to the top."""
+    """Whether this contains only links to the previous and next page, or to the top."""
     links = list(islice(node.iter("a"), _MOST_DIRECTIONS + 1))
     if not links or len(links) > _MOST_DIRECTIONS:
         return False
@@ -53,7 +53,7 @@ def _label(link: etree._Element) -> str:
 
 
 def _drop_leading_links(body: etree._Element) -> None:
-    """Remove blocks of links alone that stand before all other words of the page."""
+    """Remove blocks that consist only of links and precede all other words of the page."""
     for node in list(body.iter("p", "ul", "ol", "h1", "h2", "h3", "h4", "table", "div")):
         words = _letters(all_text(node))
         if not words:

@@ -1,4 +1,4 @@
-"""Tables of HTML: rows of cells where a table holds data, nothing where it only arranges the page."""
+"""Tables of HTML: the rows of data tables; tables used only for layout are left out."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ _MOST_COVERED = 500_000
 
 
 def rows_of(table: etree._Element, words: Callable[[etree._Element], str]) -> list[list[str]] | None:
-    """The cells of a data table, those that span several rows or columns once; None if it arranges paragraphs."""
+    """The cells of a data table (a cell that spans several rows or columns appears once); None for a layout table."""
     found = [row for row in table.iter("tr") if _table_of(row) is table]
     if (table.get("role") or "") in ("presentation", "none") or any(
         _is_flow(cell) for row in found for cell in row if _is_cell(cell)

@@ -1,4 +1,4 @@
-"""JSON and JSON Lines: laid out for reading, with numbers and doubled keys as they were written."""
+"""JSON and JSON Lines, indented for reading; numbers and duplicate keys are kept as written."""
 
 import json
 import re
@@ -16,7 +16,7 @@ _LONGEST_LINE = 2_000
 
 
 def read_json(text: str) -> Extracted:
-    """JSON as one block of code, laid out in lines; characters that were escaped stand there themselves."""
+    """JSON as one indented block of code; escaped characters are decoded."""
     try:
         value = _parse(text)
     except json.JSONDecodeError as error:
@@ -36,7 +36,7 @@ def read_json(text: str) -> Extracted:
 
 
 def read_json_lines(text: str) -> Extracted:
-    """One JSON value a line, all lines as one block of code."""
+    """JSON Lines (one value per line) as one block of code."""
     for number, line in enumerate(text.split("\n"), 1):
         try:
             if line.strip():
@@ -83,7 +83,7 @@ def _unescaped(found: re.Match[str]) -> str:
 
 
 def _unescape(literal: str) -> str:
-    """A string as people read it: a line break in it is one, and half a surrogate pair is U+FFFD."""
+    """A string for reading: `\n` becomes a line break, and half a surrogate pair becomes U+FFFD."""
     if "\\" not in literal:
         return literal
     value = _SURROGATE.sub("\ufffd", json.loads(literal, strict=False))

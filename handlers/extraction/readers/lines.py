@@ -1,4 +1,4 @@
-"""Texts of which each line stands for itself, and settings: logs, YAML, TOML, INI and properties."""
+"""Logs, in which each line is independent, and settings (YAML, TOML, INI and properties)."""
 
 import re
 
@@ -11,19 +11,19 @@ _LONGEST_BLOCK = 20_000
 
 
 def read_log(text: str) -> Extracted:
-    """The lines as they are, without the codes that colour them; cut between lines only."""
+    """The lines unchanged except for colour codes; cut only between lines."""
     text = _ESCAPED.sub("", _ANSI.sub("", text))
     return Extracted(text, _blocks(text, "list", [0]))
 
 
 def read_settings(text: str) -> Extracted:
-    """The text as it is; it is cut where an entry of the outermost level begins."""
+    """The text unchanged; it is cut where an entry of the outermost level begins."""
     starts = [found.start() for found in re.finditer(r"(?m)^(?=[^\s#;\]})-])", text)]
     return Extracted(text, _blocks(text, "code", starts))
 
 
 def _blocks(text: str, kind: str, starts: list[int]) -> list[Block]:
-    """Blocks that begin at some of `starts`, as few as fit the longest block."""
+    """The fewest blocks, each beginning at one of `starts`, that do not exceed the longest block."""
     blocks: list[Block] = []
     begin = 0
     bounds = [*starts, len(text)]

@@ -1,4 +1,4 @@
-"""Mails and mailboxes: subject, people, date and the body; attachments are documents of their own."""
+"""Mails and mailboxes: subject, people, date and body; attachments are separate documents."""
 
 import contextlib
 import email.message
@@ -25,9 +25,9 @@ def read_mail(file: RawFile) -> Extracted:
     """One message; the longer of its plain and its HTML body.
 
     Raises:
-        Unreadable: this has no header of a mail.
+        Unreadable: it has no mail header.
     """
-    # Some programs keep mails in UTF-16.
+    # Some programs store mails in UTF-16.
     data = decode(file.data).text.encode() if b"\0" in file.data[:200] else file.data
     message = _parse(data)
     if not message.keys():
@@ -78,7 +78,7 @@ def write_body(plain: str, html: str, assembly: Assembly, file: RawFile, *, belo
 
 
 def _begins(data: bytes, at: int) -> bool:
-    """Whether a message starts here: an empty line is before it, and a header after it."""
+    """Whether a message starts here: an empty line precedes it and a header follows."""
     line = data.find(b"\n", at) + 1
     after_gap = at == 0 or data[max(0, at - 3) : at].endswith((b"\n\n", b"\n\r\n"))
     return after_gap and b":" in data[line : line + 200].split(b"\n")[0]
@@ -114,7 +114,7 @@ def _write_message(message: EmailMessage, assembly: Assembly, file: RawFile, *, 
 
 
 def _parts(message: email.message.Message) -> Iterator[EmailMessage]:
-    """The leaves; a mail inside the mail is one."""
+    """The leaf parts; a mail inside the mail counts as one leaf."""
     if message.is_multipart() and message.get_content_type() != "message/rfc822":
         for part in message.get_payload():
             if isinstance(part, email.message.Message):
@@ -136,7 +136,7 @@ def _content(part: EmailMessage) -> bytes:
 
 
 def _inner(part: EmailMessage) -> email.message.Message | None:
-    """The mail that a part is."""
+    """The mail inside a part."""
     payload = part.get_payload()
     first = payload[0] if isinstance(payload, list) and payload else None
     return first if isinstance(first, email.message.Message) else None
@@ -167,11 +167,11 @@ def _unnamed(part: EmailMessage, number: int) -> str:
 def _header(message: EmailMessage, name: str) -> str:
     written = next((str(raw) for key, raw in message.raw_items() if key.lower() == name.lower()), "")
     try:
-        # The parser of headers takes the square of their length.
+        # The parser's time grows with the square of the header's length.
         value = str(message.get(name) or "") if len(written) <= _LONGEST_HEADER else written
-    except (LookupError, ValueError, IndexError, AttributeError, TypeError):  # headers that the parser stumbles over
+    except (LookupError, ValueError, IndexError, AttributeError, TypeError):  # headers on which the parser fails
         value = written
-    # Bytes that no header may have are kept as surrogates.
+    # Invalid bytes of a header are kept as surrogates.
     data = value.encode("utf-8", "surrogateescape")
     return " ".join(decode(data).text.split()) if data.strip() else ""
 

@@ -1,4 +1,4 @@
-"""Markdown: blocks with offsets into the text as it was written, except that HTML in it becomes Markdown too."""
+"""Markdown: blocks with offsets into the text as written; only HTML blocks are converted to Markdown."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,7 +35,7 @@ def read_markdown(text: str) -> Extracted:
 
 
 def markdown_blocks(text: str) -> list[Block]:
-    """The blocks of Markdown text in order; comments, rules and link definitions belong to none."""
+    """The blocks of Markdown text in order; comments, horizontal rules and link definitions belong to no block."""
     starts = _line_starts(text)
     blocks: list[Block] = []
     for kind, level, first, last in _spans(parse(text)):
@@ -51,12 +51,12 @@ def markdown_blocks(text: str) -> list[Block]:
 
 
 def _line_starts(text: str) -> list[int]:
-    # Not `splitlines`: these are the line ends that markdown-it counts.
+    # Not `splitlines`, because markdown-it counts only these line ends.
     return [0, *(end.end() for end in re.finditer(r"\r\n?|\n", text)), len(text)]
 
 
 def _with_gaps(text: str, blocks: Sequence[Block]) -> Iterator[Block]:
-    """The blocks, and the text between them if there is any: footnotes look like link definitions."""
+    """The blocks plus any text between them, since footnotes look like link definitions."""
     position = 0
     for block in (*blocks, Block("end", len(text), len(text))):
         for gap in _FOOTNOTE.finditer(text, position, block.start):
@@ -99,7 +99,7 @@ def heading_text(line: str) -> str:
 
 
 def _spans(tokens: "Iterable[Token]") -> list[tuple[str, int, int, int]]:
-    """Kind, heading level, first line and line after the last one of every leaf; neighbours in one list are one."""
+    """Kind, heading level, first and end line (exclusive) of every leaf; neighbouring items of a list are joined."""
     spans: list[tuple[str, int, int, int]] = []
     depth, item_line, list_number = 0, None, 0
     merged_into = -1

@@ -1,4 +1,4 @@
-"""MSG, Outlook's mails: the same as mails, read from the container that Outlook keeps them in.
+"""MSG, Outlook's mails: read like other mails, from Outlook's own container.
 
 Source: [MS-OXMSG], sections 2.1 to 2.4; [MS-OXRTFCP] for bodies in compressed RTF.
 """
@@ -33,7 +33,7 @@ _PRIMER = (
 
 
 def read_msg(file: RawFile) -> Extracted:
-    """One message; mails attached to it follow in its text, other attachments are documents of their own."""
+    """One message; attached mails follow in its text, other attachments are separate documents."""
     with open_ole(file.data, "MSG") as container:
         assembly = Assembly()
         attachments: list[Attachment] = []
@@ -108,7 +108,7 @@ def _string(container: olefile.OleFileIO, place: list[str], key: int) -> str:
 
 def _date(container: olefile.OleFileIO, place: list[str]) -> str:
     data = stream(container, [*place, "__properties_version1.0"])
-    # The header of properties is shorter in a message inside a message.
+    # In a message inside a message, the header of properties is shorter.
     for at in range(24 if place else 32, len(data) - 15, 16):
         tag, value = struct.unpack_from("<IxxxxQ", data, at)
         if tag in (_SENT << 16 | 0x40, _DELIVERED << 16 | 0x40) and 0 < value < 1 << 62:
@@ -121,7 +121,7 @@ def _date(container: olefile.OleFileIO, place: list[str]) -> str:
 
 
 def _decompressed(data: bytes) -> bytes:
-    """RTF as Outlook compresses it: copies out of a window of 4,096 bytes."""
+    """Decompress RTF as Outlook stores it: copies from a window of 4,096 bytes."""
     if len(data) < 16:
         return b""
     size, raw_size, kind = struct.unpack_from("<III", data)

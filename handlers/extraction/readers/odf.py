@@ -20,7 +20,7 @@ _META = {"title": "title", "creator": "authors", "initial-creator": "authors", "
 
 
 def read_odf(file: RawFile) -> Extracted:
-    """The text; the page of a block is its slide's number. Headers and footers come once, at the end."""
+    """The text; the page of a block is its slide's number. Headers and footers appear once, at the end."""
     package = Package(file.data, "OpenDocument")
     if "META-INF/manifest.xml" in package and b"encryption-data" in package.read("META-INF/manifest.xml"):
         raise Unreadable("is protected by a password; save it without one")
@@ -94,7 +94,7 @@ class _Writer:
             self._items.clear()
 
     def line(self, node: etree._Element) -> str:
-        """The text of a paragraph; boxes, notes and comments in it are kept for after it."""
+        """The text of a paragraph; its boxes, notes and comments are collected and written after it."""
         parts: list[str] = []
         self._collect(node, parts)
         return "".join(parts).strip()
@@ -210,7 +210,7 @@ class _Writer:
 
 
 def _squeezed(text: str | None) -> str:
-    """White space of the source is one space; more is written as elements."""
+    """Any white space of the source is one space; ODF writes more as elements."""
     if not text:
         return ""
     words = " ".join(text.split())

@@ -1,4 +1,4 @@
-"""Files in Microsoft's older container, which DOC, PPT and MSG are."""
+"""Microsoft's older container format (OLE), which DOC, PPT and MSG use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def open_ole(data: bytes, kind: str) -> Iterator[olefile.OleFileIO]:
     """The opened container.
 
     Raises:
-        Unreadable: it is none, or broken.
+        Unreadable: it is not such a container, or is broken.
     """
     import olefile
 
@@ -35,7 +35,7 @@ def open_ole(data: bytes, kind: str) -> Iterator[olefile.OleFileIO]:
 
 
 def stream(container: olefile.OleFileIO, name: str | list[str]) -> bytes:
-    """The bytes of a stream; nothing if it is not there."""
+    """The bytes of a stream; empty if it does not exist."""
     if not container.exists(name):
         return b""
     with container.openstream(name) as opened:
@@ -43,7 +43,7 @@ def stream(container: olefile.OleFileIO, name: str | list[str]) -> bytes:
 
 
 def properties_of(container: olefile.OleFileIO) -> dict[str, str]:
-    """Title, authors, subject and keywords of the summary that Office writes."""
+    """Title, authors, subject and keywords from the summary that Office writes."""
     try:
         summary: Any = container.get_metadata()
     except (OSError, ValueError, IndexError, TypeError, KeyError):

@@ -1,4 +1,4 @@
-"""Org mode: headlines, paragraphs, lists, tables and blocks of code; the text stays as it was written."""
+"""Org mode: headlines, paragraphs, lists, tables and blocks of code; the text stays as written."""
 
 import re
 
@@ -13,7 +13,7 @@ _KEYS = {"author": "authors", "date": "created_at", "description": "description"
 
 
 def read_org(text: str) -> Extracted:
-    """Options such as `#+title:` are metadata as well as text."""
+    """The text with its blocks; options such as `#+title:` also become metadata."""
     blocks: list[Block] = []
     lines = [(found.start(), found.end()) for found in re.finditer(r"[^\n]+", text)]
     at = 0

@@ -1,4 +1,4 @@
-"""PDF: headings, paragraphs and lists page by page, then what fills its forms and stands in its annotations."""
+"""PDF: per page headings, paragraphs and lists, then form values and annotations."""
 
 import re
 from collections import Counter
@@ -16,19 +16,19 @@ _BULLET = re.compile(r"\s*(?:[-–•‣◦▪●○■□➢✓*·\uf0b7\uf0a7]
 _HEADING_RATIO = 1.15
 _LONGEST_HEADING = 200
 _LETTERS_OF_SCAN = 20
-"""A page number or a stamp may stand on a scan."""
+"""The most letters on a scanned page, which may have a page number or a stamp."""
 _SHARE_OF_SCAN = 0.2
 _LEAST_SHARE = 0.01
 _EDGES = re.compile(r"^\W+|\W+$")
-"""Punctuation around a word: brackets, quotes, full stops."""
+"""The punctuation around a word: brackets, quotes, full stops."""
 _LEAST_PART = 4
-"""Letters; shorter words are parts of others by chance: `con-text`."""
+"""The fewest letters of a word part; shorter words are part of others by chance (`con-text`)."""
 _DATES = {"CreationDate": "created_at", "ModDate": "modified_at"}
 _PROPERTIES = {"Author": "authors", "Subject": "subject", "Keywords": "keywords"}
 
 
 def read_pdf(file: RawFile) -> Extracted:
-    """A block for each paragraph with its page; headers and footers stay where they stand."""
+    """A block for each paragraph with its page; headers and footers stay in place."""
     pages: list[list[Line]] = []
     notes: list[list[str]] = []
     scanned: list[int] = []
@@ -78,7 +78,7 @@ def read_pdf(file: RawFile) -> Extracted:
 
 
 def _is_scan(page: Any, lines: Sequence[Line]) -> bool:
-    """Whether a page shows a picture and no text, or one that fills a good part of it, and next to no text."""
+    """Whether a page shows a picture and no text, or a large picture and hardly any text."""
     from pypdfium2 import raw
 
     letters = _letters(lines)
@@ -98,7 +98,7 @@ def _letters(lines: Sequence[Line]) -> int:
 
 
 def _vocabulary(pages: Sequence[Sequence[Line]]) -> Counter[str]:
-    """How often each word stands in the lines, with its hyphens and in its parts; halves of words are left out."""
+    """How often each word occurs in the lines, with hyphens and in parts, without the halves of divided words."""
     words: Counter[str] = Counter()
     for lines in pages:
         for at, line in enumerate(lines):
@@ -110,7 +110,7 @@ def _vocabulary(pages: Sequence[Sequence[Line]]) -> Counter[str]:
 
 
 def _heading_levels(pages: Sequence[Sequence[Line]]) -> dict[float, int]:
-    """The level of each font size that is clearly larger than the one that most letters have."""
+    """The heading level of each font size that is clearly larger than the most common one."""
     letters: Counter[float] = Counter()
     for lines in pages:
         for line in lines:
@@ -140,14 +140,14 @@ def _belongs(paragraph: Sequence[Line], line: Line, levels: dict[float, int]) ->
         return False
     size = max(last.size, line.size)
     step = last.bottom - line.bottom
-    if abs(step) < 0.5 * size:  # cells of a row, or what a wide gap parts
+    if abs(step) < 0.5 * size:  # cells of a row, or text separated by a wide gap
         return True
     usual = paragraph[0].bottom - paragraph[1].bottom if len(paragraph) > 1 else 1.45 * size
     return 0 < step <= max(min(usual * 1.25, 2.2 * size), 1.3 * size) and line.left < last.right
 
 
 def _joined(lines: Sequence[Line], words: Counter[str]) -> str:
-    """The lines of a paragraph as one; a word that a line's end divides is whole again."""
+    """The lines of a paragraph as one text; words divided at a line's end are rejoined."""
     text = lines[0].text
     for last, line in pairwise(lines):
         if last.hyphenated and text.endswith("-"):
@@ -163,8 +163,8 @@ def _joined(lines: Sequence[Line], words: Counter[str]) -> str:
 def _keeps_hyphen(before: str, after: str, words: Counter[str]) -> bool:
     """Whether the hyphen between two lines belongs to the word, as in `carbon-free`.
 
-    It does where the word stands elsewhere with its hyphen, or where its parts are words of the document and the word
-    as a whole is none.
+    It does if the document has the hyphenated word elsewhere, or if the parts are words of the document and the joined
+    word is not.
     """
     first = _EDGES.sub("", before[:-1].rsplit(None, 1)[-1].lower())
     second = _EDGES.sub("", after.split(None, 1)[0].lower())

@@ -30,9 +30,9 @@ def notes_of(page: Any) -> list[str]:
 
 
 def draw_buttons(page: Any) -> bool:
-    """Make what is written on fields without a value, as on buttons, part of the page; whether there is any.
+    """Draw the captions of fields without a value, such as buttons, onto the page; return whether there are any.
 
-    The page has to be opened again to have these words. Its other annotations are gone then.
+    Reopen the page to read these words; its other annotations are gone then.
     """
     from pypdfium2 import raw
 
@@ -58,7 +58,7 @@ def _is_drawn_button(annotation: Any) -> bool:
         raw.FPDFAnnot_GetSubtype(annotation) == raw.FPDF_ANNOT_WIDGET
         and not raw.FPDFAnnot_GetFlags(annotation) & unseen
         and bool(raw.FPDFAnnot_HasKey(annotation, b"AP"))
-        and not raw.FPDFAnnot_HasKey(annotation, b"AS")  # a box to tick: its tick is no text
+        and not raw.FPDFAnnot_HasKey(annotation, b"AS")  # a check box, whose tick is not text
         and not _string(annotation, b"V")
     )
 

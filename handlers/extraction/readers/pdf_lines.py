@@ -1,4 +1,4 @@
-"""The lines of a PDF's page: PDFium's characters, put together where letters were placed one by one."""
+"""The lines of a PDF page, assembled from PDFium's characters, even if letters were placed one by one."""
 
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -11,12 +11,12 @@ _LINE_END = "\x02"
 """PDFium's mark of a hyphen at the end of a line."""
 _LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"})
 _LONGEST_FONT_NAME = 200
-# TeX's fonts have ligatures where others have control characters, and some files do not say what those are.
+# TeX's fonts have ligatures at the codes of control characters, and some files lack the mapping.
 _TEX_LIGATURES = {11: "ff", 12: "fi", 13: "fl", 14: "ffi", 15: "ffl"}
 _WIDTH_OF_FFI, _WIDTH_OF_FI = 0.68, 0.4
 _HYPHENS = "-\u00ad\u2010"
 _SAME_LINE = 0.35
-"""How far apart, in font sizes, letters may stand above each other on one line."""
+"""The largest vertical distance, in font sizes, between letters of one line."""
 _OTHER_LINE = 0.6
 _WORD_GAP = 0.2
 _RAISED = 0.2
@@ -24,7 +24,7 @@ _SMALL = 0.8
 _LARGEST_GAP = 1.5
 _DIRECTIONS = {"L": "right", "R": "left", "AL": "left"}
 _UNKNOWN = ord(" ")
-"""Stands for a letter that no reader can know: what is left of its word is not joined to another word."""
+"""Replaces a letter that cannot be decoded, so that the rest of its word is not joined to another word."""
 _ODD_SIZE = 1000.0
 
 
@@ -50,7 +50,7 @@ class _Letter:
 
 
 class PageText(NamedTuple):
-    """The lines of a page, and how many of its letters cannot be known."""
+    """The lines of a page, and how many of its letters cannot be decoded."""
 
     lines: list[Line]
     unknown: int
@@ -82,7 +82,7 @@ def _lines(runs: Iterable[list[_Letter]]) -> list[Line]:
 
 
 def _runs(page: Any, textpage: Any, unknown: set[int]) -> Iterator[list[_Letter]]:
-    """The letters between two breaks that PDFium finds; those outside of the page's visible part are left out."""
+    """The letters between two breaks found by PDFium, without letters outside the visible part of the page."""
     from pypdfium2 import raw
 
     shown = page.get_bbox()
@@ -106,7 +106,7 @@ def _runs(page: Any, textpage: Any, unknown: set[int]) -> Iterator[list[_Letter]
             continue
         if not (shown[1] - 1 <= top.value and bottom.value <= shown[3] + 1):
             continue
-        # Some files have fonts of size 1, and all the size in the matrix.
+        # Some files have fonts of size 1 and put the actual size into the matrix.
         raw.FPDFText_GetMatrix(handle, at, matrix)
         size = raw.FPDFText_GetFontSize(handle, at) * hypot(matrix.c, matrix.d)
         if not run:
@@ -132,9 +132,9 @@ def _runs(page: Any, textpage: Any, unknown: set[int]) -> Iterator[list[_Letter]
 
 
 def _ligature(width: float, *, before: int) -> str:
-    """What a letter without any code most likely is before this one: fonts of TeX may number ligatures from 0.
+    """The most likely meaning of a letter without a code before `before`: TeX's fonts may number ligatures from 0.
 
-    `width` is in font sizes. Nothing else in the file tells `ffi` and `ffl`, or `fi`, `fl` and `ff` apart.
+    `width` is in font sizes. Nothing else in the file distinguishes `ffi` from `ffl`, or `fi`, `fl` and `ff`.
     """
     if not ord("a") <= before <= ord("z") or width > 1:
         return ""
@@ -142,10 +142,10 @@ def _ligature(width: float, *, before: int) -> str:
 
 
 def _unknown_letters(textpage: Any) -> set[int]:
-    """The positions of letters without a meaning in the file.
+    """The positions of letters that the file does not map to characters.
 
-    PDFium has the number of the letter in its font instead. In fonts with numbers of one byte that is mostly the
-    letter of ASCII; in a font with larger numbers it is any letter of any script.
+    For these, PDFium returns the glyph's number in its font. With one-byte numbers that is mostly the ASCII letter;
+    with larger numbers it may be any letter of any script.
     """
     from pypdfium2 import raw
 
@@ -159,7 +159,7 @@ def _unknown_letters(textpage: Any) -> set[int]:
 
 
 def _is_apart(last: _Letter, letter: _Letter) -> bool:
-    """Whether PDFium has joined words that are on two lines, or far apart on one."""
+    """Whether PDFium has joined words from different lines, or far apart on one line."""
     if last.text.isspace() or letter.text.isspace():
         return False
     size = max(last.size, letter.size, 1.0)
@@ -167,13 +167,13 @@ def _is_apart(last: _Letter, letter: _Letter) -> bool:
 
 
 def _is_mark_before(last: _Letter, letter: _Letter) -> bool:
-    """Whether a small raised digit, the mark of a footnote, is followed by the first word of the note."""
+    """Whether `last` is a footnote mark (a small superscript digit) and `letter` begins the note."""
     raised = last.bottom - letter.bottom > _RAISED * letter.size and last.size < _SMALL * letter.size
     return raised and last.text.isdigit() and letter.text.isalpha()
 
 
 def _turned(quarters: int, box: tuple[float, float, float, float], x: float, y: float) -> tuple[float, float, float]:
-    """Where a letter begins and ends along its line, and how high the line stands, as if it were not turned."""
+    """Start and end of a letter along its line, and the height of the line, with the page's rotation removed."""
     left, bottom, right, top = box
     match quarters:
         case 1:

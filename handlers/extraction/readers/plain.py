@@ -11,7 +11,7 @@ _PARAGRAPH = re.compile(r"[^\n]*\S[^\n]*(?:\n[^\n]*\S[^\n]*)*")
 
 
 def read_text(text: str) -> Extracted:
-    """Paragraphs are what empty lines set apart; underlined lines are headings, indented ones after `::` are code."""
+    """Empty lines separate paragraphs; underlined lines are headings, indented lines after `::` are code."""
     blocks: list[Block] = []
     levels: dict[str, int] = {}
     for found in _PARAGRAPH.finditer(text):

@@ -19,9 +19,9 @@ _NOTES_ATOM = 1009
 
 
 def read_ppt(file: RawFile) -> Extracted:
-    """A heading for each slide that has a title. The page of a block is its slide's number, where the file says it.
+    """A heading for each slide with a title. The page of a block is its slide's number, if the file has it.
 
-    The texts of boxes and the notes follow those of the outlines, since the file keeps them apart.
+    The texts of boxes and notes follow those of the outlines, since the file stores them separately.
     """
     with open_ole(file.data, "PPT") as container:
         data = stream(container, "PowerPoint Document")
@@ -53,7 +53,7 @@ def read_ppt(file: RawFile) -> Extracted:
 
 
 def _texts(data: bytes, start: int, end: int, place: int, depth: int) -> Iterator[tuple[int, int, str]]:
-    """Kind of text, the container that it stands in, and the text; also where slides begin."""
+    """Yield the kind of text, its container, and the text; also the begins of slides."""
     at, kind = start, -1
     while at + 8 <= end:
         flags, record, length = struct.unpack_from("<HHI", data, at)
@@ -61,7 +61,7 @@ def _texts(data: bytes, start: int, end: int, place: int, depth: int) -> Iterato
         if record == _ENCRYPTED:
             yield _ENCRYPTED, place, ""
         elif record == _MASTER or (record == _NOTES and _is_of_no_slide(data[body:after])):
-            pass  # masters say where to click
+            pass  # masters contain only prompts such as "click to edit"
         elif record == _PERSIST and place == _LIST:
             yield _PERSIST, _LIST, ""
         elif record == _TEXT_HEADER and after - body >= 4:
@@ -73,7 +73,7 @@ def _texts(data: bytes, start: int, end: int, place: int, depth: int) -> Iterato
         elif flags & 0x0F == 0x0F and depth < _DEEPEST:
             inner = record if record in (_SLIDE, _NOTES) else place
             if record == _LIST:
-                # Lists of slides, of masters and of notes differ in their instance.
+                # The lists of slides, masters and notes differ in their instance number.
                 inner = _LIST if flags >> 4 == 0 else _MASTER
             if inner != _MASTER:
                 yield from _texts(data, body, after, inner, depth + 1)
@@ -81,7 +81,7 @@ def _texts(data: bytes, start: int, end: int, place: int, depth: int) -> Iterato
 
 
 def _is_of_no_slide(notes: bytes) -> bool:
-    """Whether these are the notes of the master: their first record names no slide."""
+    """Whether these are the notes of the master, whose first record names no slide."""
     return (
         len(notes) >= 12
         and struct.unpack_from("<H", notes, 2)[0] == _NOTES_ATOM

@@ -12,12 +12,12 @@ from handlers.extraction.readers.drawing import chart_rows, chart_title, diagram
 
 _TITLES = ("title", "ctrTitle")
 _REPEATED = ("dt", "ftr", "hdr")
-"""Text on every slide, written only where it is first."""
+"""Placeholders with text that every slide repeats; it is written only once."""
 _NUMBERS = ("sldNum", "sldImg")
 
 
 def read_pptx(file: RawFile) -> Extracted:
-    """A heading for each slide that has a title; the page of a block is its slide's number, hidden slides included."""
+    """A heading for each slide with a title; the page of a block is its slide's number. Hidden slides are included."""
     package = Package(file.data, "PPTX")
     assembly = Assembly()
     slides = slides_of(package)
@@ -131,7 +131,7 @@ class _Slide:
 
 
 def _shapes(tree: etree._Element) -> Iterator[etree._Element]:
-    """The shapes of a tree in its order, those of groups among them."""
+    """The shapes of a tree in order, including those inside groups."""
     for shape in tree:
         if local_name(shape) == "grpSp":
             yield from _shapes(shape)
@@ -140,7 +140,7 @@ def _shapes(tree: etree._Element) -> Iterator[etree._Element]:
 
 
 def _placeholder(shape: etree._Element) -> str:
-    """The type of the placeholder that a shape is; `body` if it does not say, nothing if it is none."""
+    """The placeholder type of a shape; `body` if it is not given, empty if the shape is not a placeholder."""
     found = next(shape.iter("{*}ph"), None)
     return "" if found is None else found.get("type") or "body"
 

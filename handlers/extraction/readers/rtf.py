@@ -52,7 +52,7 @@ _DEEPEST = 5_000
 
 @dataclass
 class _State:
-    """The state that a group inherits, and that its end discards."""
+    """The state that a group inherits and that is discarded at its end."""
 
     destination: str = ""
     font: int = 0
@@ -69,7 +69,7 @@ class _Paragraph:
 
 
 def read_rtf(file: RawFile) -> Extracted:
-    """The body; footnotes and comments after the paragraph they belong to, headers and footers once at the end."""
+    """The body, with footnotes and comments after their paragraph, and headers and footers once at the end."""
     if not file.data.lstrip().startswith(b"{\\rtf"):
         raise Unreadable("is not an RTF file, despite its name")
     reader = _Reader(file)
@@ -86,7 +86,7 @@ class _Reader:
         self._code_page = "cp1252"
         self._fonts: dict[int, str] = {}
         self._pending = bytearray()
-        self._ignored = 0  # characters after \u that stand for it in programs without Unicode
+        self._ignored = 0  # how many characters after \u are its replacement in programs without Unicode
         self._destinations: dict[str, list[str]] = {}
         self._after: list[str] = []
         self._around: dict[str, None] = {}
@@ -108,7 +108,7 @@ class _Reader:
                 self._flush()
                 name = word.decode("ascii")
                 if name == "bin" and value:
-                    continue  # its bytes are text of a picture, which is skipped
+                    continue  # its bytes belong to a picture, which is skipped
                 self._control(name, int(value) if value else None)
                 self._starts_group = False
             elif character is not None:
@@ -202,7 +202,7 @@ class _Reader:
             self._flush()
         match symbol:
             case b"*":
-                # A destination that may be ignored: only those are read that are known.
+                # An ignorable destination, which is read only if it is known.
                 self._state.destination = self._state.destination or "optional"
             case b"~":
                 self._add(" ")
@@ -272,7 +272,7 @@ class _Reader:
             return
         level, mark = self._paragraph.level, self._paragraph.mark
         text = self._taken()
-        self._paragraph.level = level  # it holds until \pard
+        self._paragraph.level = level  # it is valid until \pard
         self._end_table()
         if text and mark:
             written = mark if mark[:1].isalnum() or mark[:1] == "(" else "-"

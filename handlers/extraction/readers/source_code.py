@@ -1,4 +1,4 @@
-"""Source code: a heading for each function and class, so that passages begin and end where these do."""
+"""Source code: a heading for each function and class, so that passages begin and end at their boundaries."""
 
 import ast
 import re
@@ -40,14 +40,14 @@ _LONGEST_LINE = 2_000
 
 class _Declaration(NamedTuple):
     start: int
-    """Where its comments and decorators begin."""
+    """The line at which its comments and decorators begin."""
     end: int
-    """Where the line or lines that declare it end."""
+    """The line after its declaration."""
     level: int
 
 
 def read_source(file: RawFile) -> Extracted:
-    """The text as it is, with blocks of code below the lines that declare what they belong to."""
+    """The text unchanged, with blocks of code below the lines that declare a function or class."""
     declared = _CODING.match(file.data)
     decoded = decode(file.data, declared=declared[1].decode("ascii") if declared else None, assumed=file.encoding)
     text = decoded.text
@@ -58,7 +58,7 @@ def read_source(file: RawFile) -> Extracted:
 
 
 def _python(text: str) -> list[_Declaration] | None:
-    """By the syntax tree; None if it is not the Python that runs this."""
+    """The declarations by Python's syntax tree; None if this Python cannot parse the text."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -83,9 +83,9 @@ def _python(text: str) -> list[_Declaration] | None:
 
 
 def _others(text: str) -> Iterator[_Declaration]:
-    """By how languages write declarations: a keyword, or a name with parameters before a brace."""
+    """The declarations by common patterns: a keyword, or a name with parameters before a brace."""
     if any(len(line) > _LONGEST_LINE for line in text.split("\n")):
-        return  # made by a program for programs
+        return  # generated or minified code
     ends: dict[int, int] = {}
     for pattern in (_DECLARED, _C_FUNCTION, _METHOD):
         for found in pattern.finditer(text):
@@ -125,13 +125,13 @@ def _block(text: str, kind: str, start: int, end: int, level: int) -> Iterator[B
     while start < end and text[start].isspace():
         start += 1
     if start < end:
-        # The indent of the first line belongs to it.
+        # The indentation of the first line is part of the block.
         begin = text.rfind("\n", 0, start) + 1
         yield Block(kind, begin if not text[begin:start].strip() else start, end, level)
 
 
 def _with_comments(text: str, start: int) -> int:
-    """Where the comments and attributes right above a line begin."""
+    """The start of the comments and attributes directly above a line."""
     while start > 0:
         before = text.rfind("\n", 0, start - 1) + 1
         line = text[before : start - 1]

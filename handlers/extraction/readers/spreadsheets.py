@@ -1,4 +1,4 @@
-"""The common part of readers of sheets, and XLS: a heading for each sheet, a table for each stretch of rows."""
+"""Shared by the readers of spreadsheets, and XLS: a heading per sheet, a table per block of consecutive rows."""
 
 import datetime
 import io
@@ -14,12 +14,12 @@ MAX_CELLS = 5_000_000
 
 
 def read_xls(file: RawFile) -> Extracted:
-    """All sheets with the values that were last computed; hidden ones are included."""
+    """All sheets, including hidden ones, with their last computed values."""
     import python_calamine as calamine
 
     check_password(file.data)
     if file.data.startswith(OLE_MAGIC):
-        # calamine follows chains of sectors that lead back to themselves until there is no memory left.
+        # calamine follows circular chains of sectors until memory runs out.
         with open_ole(file.data, "XLS") as container:
             for name in ("Workbook", "Book"):
                 stream(container, name)
@@ -40,7 +40,7 @@ def read_xls(file: RawFile) -> Extracted:
 
 
 def shown(value: Any) -> str:
-    """A cell's value as people write it: whole numbers without a point, dates as ISO 8601."""
+    """A cell's value as text: whole numbers without a decimal point, dates as ISO 8601."""
     match value:
         case bool():
             return "TRUE" if value else "FALSE"
@@ -57,14 +57,14 @@ def shown(value: Any) -> str:
 
 
 def number(value: float) -> str:
-    """A number without the noise of its binary form, and without a point if it is whole."""
+    """A number without binary rounding noise, and without a decimal point if it is whole."""
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else f"{value:.15g}"
 
 
 def write_rows(rows: Iterable[Sequence[str]], assembly: Assembly) -> None:
-    """A table for each stretch of rows between empty ones; titles and notes around a table are paragraphs."""
+    """A table for each block of rows between empty rows; titles and notes around a table are paragraphs."""
     for table in _tables(rows):
-        # A line with one cell above a table is its title, and below it a note.
+        # A row with one cell is a title above a table, and a note below it.
         while table and _filled(table[0]) == 1 and (len(table) == 1 or max(map(_filled, table)) > 1):
             assembly.add("paragraph", next(cell for cell in table.pop(0) if cell.strip()))
         assembly.table(table)

@@ -1,4 +1,4 @@
-"""LaTeX: headings, paragraphs, lists, tables and code; formulas stay as they are written."""
+"""LaTeX: headings, paragraphs, lists, tables and code; formulas stay as written."""
 
 import re
 
@@ -73,7 +73,7 @@ _MATH = re.compile(r"(\$\$.*?\$\$|\$[^$]*\$|\\\[.*?\\\]|\\\(.*?\\\))", re.DOTALL
 
 
 def read_tex(text: str) -> Extracted:
-    """The document's body, or all of it if it is a part of one."""
+    """The document's body, or the whole text if it is part of a larger document."""
     text = _COMMENT.sub("", text)
     assembly = Assembly()
     title, author = (" ".join(_plain(_argument(text, name)).split()) for name in ("title", "author"))
@@ -139,7 +139,7 @@ def _write_paragraphs(text: str, assembly: Assembly) -> None:
 
 
 def _plain(text: str) -> str:
-    """The words without commands; formulas are left alone."""
+    """The words without commands; formulas stay unchanged."""
     parts = _MATH.split(text)
     parts[::2] = [_words(part) for part in parts[::2]]
     return re.sub(r"[ \t]{2,}", " ", re.sub(r"[ \t]*\n[ \t]*", "\n", "".join(parts))).strip()
@@ -168,7 +168,7 @@ def _argument(text: str, name: str) -> str:
 
 
 def _braced(text: str, at: int) -> tuple[str, int]:
-    """The inside of the braces that open at a place, and the place after them."""
+    """The text inside the braces that open at a position, and the position after them."""
     depth = 0
     for end in range(at, len(text)):
         if text[end] == "{" and text[end - 1] != "\\":

@@ -1,11 +1,11 @@
-"""Web pages: the main text, without menus, sidebars, advertisements and footers; all of the page if there is none."""
+"""Web pages: the main text, without menus, sidebars, advertisements and footers; else the whole page."""
 
 from handlers.extraction.formats import Extracted, RawFile
 from handlers.extraction.readers.html import decode_page, read_page
 from handlers.extraction.readers.markdown import read_markdown
 
 _SHORTEST = 200
-"""The fewest letters of a main text; a shorter one may be something else."""
+"""The fewest letters of a main text; a shorter one may be wrongly detected."""
 
 
 def read_web_page(file: RawFile) -> Extracted:
@@ -18,7 +18,7 @@ def read_web_page(file: RawFile) -> Extracted:
     metadata = (*whole.metadata, *decoded.metadata)
     try:
         import trafilatura
-    except ImportError:  # the extra `web`, for which the source asks
+    except ImportError:  # installed with the extra `web`, which the source requires
         return Extracted(whole.text, whole.blocks, whole.title, metadata)
     options = {"output_format": "markdown", "include_tables": True, "include_comments": False, "with_metadata": False}
     found = trafilatura.extract(decoded.text, **options)

@@ -1,6 +1,6 @@
-"""XLSX: a heading for each sheet, a table for each stretch of rows, then its comments, text boxes and charts.
+"""XLSX: a heading per sheet, a table per block of consecutive rows, then comments, text boxes and charts.
 
-Cells are read one by one: readers that lay a sheet out as a grid take terabytes for one word in its last cell.
+Cells are read one by one, because a full grid would need terabytes for one word in a sheet's last cell.
 """
 
 import datetime
@@ -23,7 +23,7 @@ _PERCENTS = (9, 10)
 
 
 def read_xlsx(file: RawFile) -> Extracted:
-    """All sheets with the values that were last computed; hidden sheets, rows and columns are included."""
+    """All sheets with their last computed values, including hidden sheets, rows and columns."""
     package = Package(file.data, "XLSX")
     main = package.main_part
     book, relations = package.xml(main), package.relations(main)
@@ -45,7 +45,7 @@ def read_xlsx(file: RawFile) -> Extracted:
 
 
 class _Values:
-    """Shared values of cells: strings that are stored once, and formats of numbers."""
+    """The shared strings and number formats of cells."""
 
     def __init__(self, package: Package, main: str, *, from_1904: bool) -> None:
         self._start = datetime.datetime(1904, 1, 1) if from_1904 else datetime.datetime(1899, 12, 30)
@@ -64,7 +64,7 @@ class _Values:
                 self._formats += [_whole(each.get("numFmtId")) for each in cells.iter("{*}xf")]
 
     def shown(self, cell: etree._Element) -> str:
-        """A cell's value as people see it, but for how many digits it has."""
+        """A cell's value as displayed, but with all its digits."""
         kind = cell.get("t") or "n"
         if kind == "inlineStr":
             return _string(cell)
@@ -154,7 +154,7 @@ def _write_around(package: Package, part: str, assembly: Assembly) -> None:
 
 
 def _string(entry: etree._Element) -> str:
-    """The runs of a string, without the readings of its characters."""
+    """The runs of a string, without phonetic guides."""
     readings = {each for reading in entry.iter("{*}rPh") for each in reading.iter("{*}t")}
     return "".join(each.text or "" for each in entry.iter("{*}t") if each not in readings)
 

@@ -1,4 +1,4 @@
-"""XML of any kind: text that flows as paragraphs, short values as lines that name their element."""
+"""XML of any kind: flowing text becomes paragraphs, short values become lines with the name of their element."""
 
 from lxml import etree
 
@@ -71,7 +71,7 @@ class _Writer:
 
 
 def _flows(node: etree._Element, children: list[etree._Element]) -> bool:
-    """Whether this is one stretch of text: words, perhaps with elements inside the sentence."""
+    """Whether this is flowing text: words, perhaps with inline elements."""
     if not children:
         return True
     around = (node.text or "") + "".join(child.tail or "" for child in children)

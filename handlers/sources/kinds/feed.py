@@ -1,4 +1,4 @@
-"""RSS and Atom feeds: each entry is a document, and stays one when the feed no longer shows it."""
+"""RSS and Atom feeds: each entry is a document, which stays in the index when the feed no longer shows it."""
 
 from collections.abc import Callable, Iterator
 from html import escape

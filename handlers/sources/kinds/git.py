@@ -1,4 +1,4 @@
-"""A Git repository: the files of one commit, of which only those that changed since the last one are read."""
+"""A Git repository: the files of one commit; only files that changed since the last ingested commit are read."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -46,7 +46,7 @@ class Git:
             yield [self._entry(line, ignored) for line in some]
 
     def fetch(self, uri: str, *, max_bytes: int | None = None) -> Fetched:
-        with self._looking:  # of several threads that fetch, one looks for the newest commit
+        with self._looking:  # if several threads fetch, only one looks for the newest commit
             self._commit = self._commit or self._repository.newest(self._ref)
         path = uri[len(self.root) + 1 :]
         try:

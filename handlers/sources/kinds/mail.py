@@ -1,4 +1,4 @@
-"""A mailbox on an IMAP server: each message is a document, its attachments documents of their own."""
+"""A mailbox on an IMAP server: each message is a document, and each attachment a separate document."""
 
 import imaplib
 import re
@@ -35,7 +35,7 @@ class Mailbox:
         self._folder = unquote(parts.path.strip("/")) or "INBOX"
         self._secure, self._password, self._tools = parts.scheme == "imaps", password, tools
         self._connection: imaplib.IMAP4 | None = None
-        self._lock = threading.Lock()  # one connection answers one question at a time
+        self._lock = threading.Lock()  # a connection answers one request at a time
         self._validity = ""
 
     @staticmethod
@@ -108,7 +108,7 @@ class Mailbox:
         return self._connection
 
     def _drop(self) -> None:
-        """Close the connection without a farewell: it is broken, or was refused."""
+        """Close the connection without logging out, because it is broken or was refused."""
         if self._connection is not None:
             self._connection.shutdown()
             self._connection = None

@@ -18,8 +18,8 @@ _TIMEOUT_S = 600.0
 class RestObjects:
     """`rest+https://host/api/articles`. `select`, `pagination` and `auth` are those of the step `query`.
 
-    `key` names the value by which an object is known, `changed` one that differs whenever the object does; `title` and
-    `text` become the document's, `tags` maps tags to values.
+    `key` names the value that identifies an object, `changed` a value that changes whenever the object changes. `title`
+    and `text` name the values for the document's title and text, `tags` maps tags to values.
     """
 
     def __init__(

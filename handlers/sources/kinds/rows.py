@@ -15,8 +15,8 @@ from handlers.sources.registry import source_kind
 class Rows:
     """`rows://CONNECTION/NAME`: what `query` reads from a connection of `BRAID_CONNECTIONS`, under a name of your own.
 
-    `key` is the column by which a row is known, `changed` one that differs whenever the row does (a time or a
-    version); without it the whole row decides. `title` and `text` are columns, `tags` maps tags to columns.
+    `key` is the column that identifies a row, `changed` a column that changes whenever the row changes (a time or a
+    version); without it, the whole row is compared. `title` and `text` are columns, `tags` maps tags to columns.
     """
 
     def __init__(

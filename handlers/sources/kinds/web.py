@@ -62,7 +62,7 @@ class Web:
 
     def fetch(self, uri: str, *, max_bytes: int | None = None) -> Fetched:
         answer = get_page(self._http, uri, most_bytes=max_bytes)
-        assert answer is not None  # since there was no condition
+        assert answer is not None  # never None, since the request had no condition
         return Fetched(answer.content, (("url", answer.url),), token=self._tokens.get(uri, token_of(answer)))
 
     def _from_sitemap(self, robots: RobotFileParser, visits: Visits) -> Iterator[Page] | None:

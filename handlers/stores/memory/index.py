@@ -1,4 +1,4 @@
-"""An index in memory: the smallest thing that keeps the protocols' promises, for tests and throw-away searches."""
+"""An index in memory: a minimal implementation of the protocols, for tests and temporary searches."""
 
 from handlers.stores.memory.index_versions import MemoryIndexVersions
 from handlers.stores.memory.proof import MemoryProof
@@ -15,4 +15,4 @@ class MemoryIndexStore(
     """An `IndexStore` that lives as long as the process; every method runs under one lock."""
 
     def close(self) -> None:
-        """Close nothing: the content stays as long as the process."""
+        """Do nothing; the content stays as long as the process."""

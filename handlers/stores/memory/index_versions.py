@@ -1,4 +1,4 @@
-"""The versions of an index in memory: begun, switched and removed; what one of them still lacks."""
+"""The versions of an index in memory: beginning, switching and removing them, and finding what a version lacks."""
 
 import time
 from collections import Counter

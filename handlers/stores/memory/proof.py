@@ -1,4 +1,4 @@
-"""Looking through an index in memory: vectors with other bytes than were written, passages of nothing."""
+"""Checks an index in memory for changed vectors and orphaned passages."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -18,7 +18,7 @@ from handlers.tags import TagFilter
 
 @dataclass
 class Version:
-    """One version of a document: everything stored of it but its passages."""
+    """One version of a document: all its stored data except the passages."""
 
     document: Document
     chunks: dict[str, Chunk]
@@ -39,11 +39,11 @@ class Passage:
     staged_at: float
     facts: bool = False
     vectors: dict[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
-    """By model; more than one only while the index has two versions."""
+    """The vectors by model; more than one only while the index has two versions."""
     tokens: dict[str, bytes] = field(default_factory=dict[str, bytes])
     """The packed vectors of its tokens, by model."""
     checksums: dict[str, int] = field(default_factory=dict[str, int])
-    """Of the vectors, by model."""
+    """The checksums of the vectors, by model."""
     terms: SparseVector | None = None
     entities: list[Entity] = field(default_factory=list)
     relations: list[Relation] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Side:
 
     name: str
     model: str = ""
-    """Whose vectors belong to it, while there are two versions; else empty."""
+    """The model whose vectors belong to it, while there are two versions; else empty."""
     ways: set[str] = field(default_factory=set[str])
     created_at: float = field(default_factory=time.time)
     switched_at: float | None = None
@@ -90,7 +90,7 @@ class MemoryTables:
 
     @property
     def _side(self) -> Side:
-        """The version of the index that the call under way is for."""
+        """The version of the index for the current call."""
         name = pinned_version(self)
         for side in self._sides:
             if name in (None, side.name):
@@ -99,12 +99,12 @@ class MemoryTables:
 
     @property
     def _sides(self) -> list[Side]:
-        """The active version first."""
+        """The versions of the index, the active one first."""
         return [self._active] if self._beside is None else [self._active, self._beside]
 
     @property
     def _written(self) -> list[Side]:
-        """The versions that a write lands in."""
+        """The versions that a write changes."""
         return self._sides if self._side is self._active else [self._side]
 
     @property
@@ -176,7 +176,9 @@ class MemoryTables:
             self._passages.setdefault(chunk.id, Passage(chunk.document_id, run_id, time.time()))
 
     def _staging(self, chunk_id: str, run_id: str) -> Passage:
-        """Where a run writes a chunk's facets: beside the stored passage while that is visible or another run's."""
+        """The place for a chunk's facets from a run: beside the stored passage if that is visible or belongs to another
+        run.
+        """
         passage = self._passages[chunk_id]
         if not self._is_visible(chunk_id) and passage.run_id == run_id:
             return passage
@@ -195,10 +197,11 @@ class MemoryTables:
         return adopted
 
     def _check_made(self, version: Version, run_id: str, before: Version | None, facets: Collection[Facet]) -> None:
-        """Refuse a fingerprint that is not true of visible passages, because another run has made them anew meanwhile.
+        """Refuse a fingerprint that does not describe the visible passages, because another run has remade them
+        meanwhile.
 
         Raises:
-            FatalError: a run has not made a facet anew of all of them, although `before` was made in another way.
+            FatalError: the run has not remade a facet of all of them, although `before` made it in another way.
         """
         if before is None:
             return
@@ -224,7 +227,7 @@ class MemoryTables:
         return found
 
     def _disclaim(self, version: Version, run_id: str) -> None:
-        """Let the other version of the index forget how facets were made that a run has made anew for both."""
+        """Remove facets that a run has remade for both versions from the other version's fingerprints."""
         other = self._active
         if self._side is other or version.document.id not in other.published:
             return

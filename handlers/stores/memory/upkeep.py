@@ -1,4 +1,4 @@
-"""Upkeep of an index in memory: documents that go, move, or change without new content."""
+"""Maintenance of an index in memory: documents that are removed, moved, or changed without new content."""
 
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence

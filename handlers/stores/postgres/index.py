@@ -16,7 +16,7 @@ from handlers.stores.rows import Facet
 from handlers.stores.sql import Limits, SqlIndexStore, look
 
 HNSW_FROM = 50_000
-"""Up to so many vectors, all are compared. At 30,000 that took no longer than an HNSW index, and it finds all."""
+"""Up to this many vectors, all are compared: at 30,000 that was as fast as an HNSW index, and it is exact."""
 
 
 class PostgresIndexStore(SqlIndexStore):
@@ -71,7 +71,7 @@ class PostgresIndexStore(SqlIndexStore):
 
     @contextmanager
     def _begin_read(self) -> Generator[Connection]:
-        # One snapshot for all statements: nothing published meanwhile gets into a half-read answer.
+        # One snapshot for all statements, so that an answer never mixes states before and after a publication.
         engine = self._open().execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         with translated(self.address), engine.begin() as connection:
             yield connection

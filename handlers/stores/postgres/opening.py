@@ -1,4 +1,4 @@
-"""How an index in PostgreSQL is reached: its URL, its schema, its tables, and the meaning of the server's errors."""
+"""Opens an index in PostgreSQL: its URL, schema and tables, and the translation of the server's errors."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -30,7 +30,7 @@ class Address:
         """The address that `postgresql+psycopg://USER:PASSWORD@HOST/DATABASE?index=NAME` stands for.
 
         Raises:
-            FatalError: it is no URL, or names no index; the message has no password.
+            FatalError: it is not a URL, or names no index; the message has no password.
         """
         try:
             parsed = make_url(url).set(drivername="postgresql+psycopg")
@@ -44,7 +44,7 @@ class Address:
 
     @property
     def schema(self) -> str:
-        """The schema of the index: its name, shortened and with a digest if PostgreSQL takes no name as long."""
+        """The schema of the index: its name, shortened with a digest if it is too long for PostgreSQL."""
         full = f"{_PREFIX}{self.index}"
         if len(full.encode()) <= _LONGEST_IDENTIFIER:
             return full
@@ -56,7 +56,7 @@ class Address:
 
 @contextmanager
 def translated(address: Address) -> Generator[None]:
-    """Turn the server's errors into ours where another try or another setting could help; leave others as they are."""
+    """Turn the server's errors into ours if another try or another setting could help; other errors stay unchanged."""
     try:
         yield
     except DBAPIError as error:
@@ -76,7 +76,7 @@ def translated(address: Address) -> Generator[None]:
 
 
 def open_engine(address: Address) -> Engine:
-    """An engine whose connections find the tables of the index, which are made if need be.
+    """An engine whose connections find the tables of the index; the tables are created if missing.
 
     Raises:
         FatalError: psycopg or pgvector is missing, or the index has another schema version.
@@ -91,7 +91,7 @@ def open_engine(address: Address) -> Engine:
     with translated(address):
         extension = _prepare(address)
     path = ", ".join(_quoted(name) for name in dict.fromkeys((address.schema, extension, "public")))
-    # Not prepared: a generic plan would not use a vector index, which is for one model.
+    # Not prepared, because a generic plan would not use a vector index, which exists per model.
     engine = create_engine(
         address.url, pool_size=8, max_overflow=24, pool_pre_ping=True, connect_args={"prepare_threshold": None}
     )
@@ -122,7 +122,7 @@ def names_in_database(url: str) -> list[str]:
 
 
 def drop_index(url: str) -> bool:
-    """Remove the index of this URL with all its content; whether it was there."""
+    """Remove the index of this URL with all its content; return whether it existed."""
     address = Address.parse(url)
     if address.index not in names_in_database(url):
         return False
@@ -136,7 +136,7 @@ _MARK = "Braid index "
 
 
 def _prepare(address: Address) -> str:
-    """Create extension, schema and tables where they are missing; the schema that has the extension."""
+    """Create missing extension, schema and tables; return the schema of the extension."""
     engine = create_engine(address.url, poolclass=NullPool)
     schema = _quoted(address.schema)
     with engine.begin() as connection:

@@ -36,12 +36,12 @@ from handlers.stores.sql import (
 from handlers.tags import TagFilter
 
 _MOST_DIMENSIONS = 2000
-"""More than that cannot be indexed as `vector`, and is compared exactly."""
+"""The most dimensions of an HNSW index on `vector`; longer vectors are compared exactly."""
 _BREADTH = 1000
-"""How many neighbours an HNSW index keeps in sight: as many as pgvector lets it.
+"""How many candidates a search in an HNSW index keeps (`ef_search`): pgvector's maximum.
 
-Of vectors that have as much in common as those of texts, 400 are enough for the true first fifty among 30,000; of
-vectors at random, the hardest there are, 1000 find 0.955 of these.
+For vectors of texts, 400 are enough to find the true first fifty among 30,000. For random vectors, the hardest case,
+1000 find a share of 0.955 of them.
 """
 _BUILDING = 0x4252414A
 
@@ -53,7 +53,7 @@ _MOST_FILTERS = 32
 
 class _Counted(NamedTuple):
     number: int
-    """Of the last change that is counted."""
+    """The number of the last change that is included."""
     passages: int
     terms: int
 
@@ -62,7 +62,7 @@ class _Counted(NamedTuple):
 class Totals:
     """Number and mean length of the visible passages, and of those that a filter lets through.
 
-    After changes of the index, the differences that these note are added; with a filter they are counted again, since
+    After changes of the index, the recorded differences are added; with a filter, the totals are counted again, since
     tags may have changed.
     """
 
@@ -149,8 +149,8 @@ def match_terms(
 
 
 def _conditions(connection: Connection, limits: Limits) -> list[ColumnElement[bool]]:
-    """Whether a passage is among those that a search is limited to."""
-    held = postings_.alias("held")  # apart from the postings that a search adds up
+    """Whether a passage is within the limits of a search."""
+    held = postings_.alias("held")  # as a separate query from the postings that a search adds up
     having = [
         exists().where(held.c.term == term, held.c.passage == passages_.c.key)
         for term in (*limits.words.every, *limits.words.none)
@@ -173,8 +173,8 @@ def nearest_vectors(
 ) -> dict[int, float]:
     """Inner products of the nearest visible passages, by passage key.
 
-    Where a filter lets fewer than `hnsw_from` through, these are compared one by one: the answer is exact, and sooner
-    there than by going through the neighbours that it excludes.
+    If a filter permits fewer than `hnsw_from` vectors, these are compared one by one, which is exact, and faster than
+    skipping excluded neighbours.
     """
     model = choose_model(_visible_models(connection), query.model)
     if model is None:
@@ -189,7 +189,7 @@ def nearest_vectors(
         and totals.get(connection, limits.where)[0] >= hnsw_from
         and _index_name(model, len(query.vector)) in _vector_indexes(connection)
     ):
-        # Goes on until enough permitted ones are found, however few there are: a filter must not shorten the answer.
+        # Continue until enough permitted ones are found, so that a filter does not shorten the answer.
         connection.execute(
             text(
                 "SELECT set_config('hnsw.iterative_scan', 'strict_order', true), "
@@ -199,7 +199,7 @@ def nearest_vectors(
         )
         found = _nearest(connection, query, top_k, limits, indexed=True)
     if len(found) < top_k:
-        # There is no index, or its scan gave up because memory ran out.
+        # There is no index, or its scan stopped for lack of memory.
         found = _nearest(connection, query, top_k, limits, indexed=False)
     return found
 
@@ -207,8 +207,8 @@ def nearest_vectors(
 def _nearest(
     connection: Connection, query: VectorQuery, top_k: int, limits: Limits, *, indexed: bool
 ) -> dict[int, float]:
-    # Only an expression like that of the index makes the planner use it. Vectors have length 1, so inner products are
-    # cosines; unlike the cosine operator, this one also ranks and indexes a vector of zeros.
+    # The planner uses the index only for the same expression. Vectors have length 1, so inner products are cosines;
+    # unlike the cosine operator, this one also ranks and indexes a vector of zeros.
     stored: Any = cast(vectors_.c.vector, PostgresVector(len(query.vector))) if indexed else vectors_.c.vector
     given = bindparam("query", query.vector, type_=vectors_.c.vector.type)
     distance = stored.op("<#>", return_type=Double())(given)
@@ -226,7 +226,7 @@ def _nearest(
 def _visible_models(connection: Connection) -> list[str]:
     if model := view_of(connection).model:
         return [model] if _dimensions(connection, model) else []
-    # One look into the index per model, where DISTINCT would read every row.
+    # One index lookup per model, where DISTINCT would read every row.
     found: list[str] = []
     after = ""
     while True:
@@ -250,7 +250,7 @@ def _dimensions(connection: Connection, model: str) -> int:
 
 
 def build_vector_indexes(connection: Connection, schema_name: str, *, at_least: int) -> None:
-    """Build an HNSW index for every model with that many vectors, without keeping anyone from reading or writing."""
+    """Build an HNSW index for every model with that many vectors, without blocking reads or writes."""
     highest = connection.execute(text("SELECT last_value FROM vectors_key_seq")).scalar_one()
     if highest < at_least:  # keys are never reused, so there are no more rows than that
         return
@@ -269,11 +269,11 @@ def build_vector_indexes(connection: Connection, schema_name: str, *, at_least: 
     connection = connection.execution_options(isolation_level="AUTOCOMMIT")
     lock = {"kind": _BUILDING, "schema": schema_name}
     if not connection.execute(text("SELECT pg_try_advisory_lock(:kind, hashtext(:schema))"), lock).scalar_one():
-        return  # another process builds
+        return  # another process is building it
     try:
         for name, dimensions in missing.items():
             index, model = _index_name(name, dimensions), name.replace("'", "''")
-            connection.exec_driver_sql(f'DROP INDEX CONCURRENTLY IF EXISTS "{index}"')  # one that was not finished
+            connection.exec_driver_sql(f'DROP INDEX CONCURRENTLY IF EXISTS "{index}"')  # an unfinished index
             connection.exec_driver_sql(
                 f'CREATE INDEX CONCURRENTLY "{index}" ON vectors USING hnsw '
                 f"((vector::vector({dimensions})) vector_ip_ops) WHERE model = '{model}'".replace("%", "%%")

@@ -1,7 +1,7 @@
-"""How facets that are staged over passages replace theirs when the version is published.
+"""Replaces facets of passages by staged ones when the version is published.
 
-Rows that queries see, or that another run has staged, are never written over (see `staging.stage_facets`): the facets
-of a new version become visible with it, in one transaction. If its run never publishes it, they are swept.
+Rows that queries see, or that another run has staged, are never overwritten (see `staging.stage_facets`): the facets of
+a new version become visible with it, in one transaction. If its run never publishes it, `sweep` removes them.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -34,7 +34,7 @@ class _Over:
 
 
 def adopt(connection: Connection, runs: Mapping[int, str]) -> dict[Facet, set[int]]:
-    """Move the facets that runs have staged over passages to these; the keys of the passages, by facet.
+    """Move the facets that runs have staged over passages to the passages; return the keys of the passages by facet.
 
     `runs` has the run by document key; the documents are locked.
     """
@@ -62,7 +62,7 @@ def adopt(connection: Connection, runs: Mapping[int, str]) -> dict[Facet, set[in
 
 
 def _adopt_vectors(connection: Connection, staged: Mapping[int, _Over]) -> list[_Over]:
-    """Move staged vectors (the rows by key) to their passages, in place of those of the version that is written."""
+    """Move staged vectors (rows by key) to their passages, replacing the vectors of the written version."""
     table, moved = schema.vectors, dict[int, str]()
     for some in chunked(staged):
         rows = connection.execute(
@@ -82,7 +82,7 @@ def _adopt_vectors(connection: Connection, staged: Mapping[int, _Over]) -> list[
 
 
 def disclaim(connection: Connection, made: Mapping[int, str], adopted: Mapping[Facet, set[int]]) -> None:
-    """Let the other version of the index forget how facets were made that a run has made anew for both.
+    """Remove facets that a run has remade for both versions from the other version's fingerprints.
 
     `made` has the new fingerprint by document key, `adopted` the keys of passages, which both versions may have.
     """
@@ -114,7 +114,7 @@ def disclaim(connection: Connection, made: Mapping[int, str], adopted: Mapping[F
 
 
 def disown(connection: Connection, runs: Mapping[int, str], kept: Select[Any]) -> None:
-    """Forget the facets that other runs have staged of passages that a run is about to make visible.
+    """Drop the facets that other runs have staged for passages that a run is about to make visible.
 
     `runs` has the run by document key, `kept` selects the keys of the passages; the documents are locked.
     """
@@ -148,13 +148,13 @@ def check_made(
     kept: Select[Any],
     facets: Collection[Facet],
 ) -> None:
-    """Refuse a fingerprint that is not true of visible passages, because another run has made them anew meanwhile.
+    """Refuse a fingerprint that does not describe the visible passages, because another run has remade them meanwhile.
 
-    `fingerprints` has the stored and the new one by document key. Each of `facets` that they make in different ways
-    must have been adopted for every passage that was visible and is kept (`kept` selects their keys).
+    `fingerprints` has the stored and the new one by document key. Each of `facets` that differs between them must have
+    been adopted for every passage that was visible and is kept (`kept` selects their keys).
 
     Raises:
-        FatalError: it has not.
+        FatalError: a facet was not adopted.
     """
     for facet in sorted(facets):
         remade = [document for document, pair in fingerprints.items() if facet in remade_facets(*pair)]
@@ -192,7 +192,7 @@ def _staged_over(connection: Connection, runs: Mapping[int, str]) -> list[_Over]
 
 
 def over_passages(connection: Connection, rows: Mapping[int, str], kept: Select[Any]) -> set[int]:
-    """Those of the rows (id by key) that runs have staged over passages that are kept (a query of their keys)."""
+    """The rows (id by key) that runs have staged over kept passages (`kept` is a query of their keys)."""
     over = {key: each.partition(OVER)[0] for key, each in rows.items() if OVER in each}
     found: set[str] = set()
     for some in chunked(sorted(set(over.values()))):

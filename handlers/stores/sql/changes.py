@@ -1,8 +1,8 @@
-"""Which passages came and went with each change of an index in SQL, for processes that search it while it grows.
+"""Records which passages each change of an index in SQL adds and removes, for processes that search it meanwhile.
 
-Every change of the answers on a side raises the counter of that side by one and leaves a row of that number in
-`changes`. Whoever has read the side at one number applies the rows since; if some are no longer kept, everything is
-read again.
+Every change of the answers on a side increments the counter of that side and adds a row with that number to `changes`.
+A process that has read the side at one number applies the later rows; if some are no longer kept, it reads everything
+again.
 """
 
 from collections.abc import Collection, Generator, Iterable, Mapping
@@ -18,17 +18,17 @@ from handlers.stores.sql.dialects import among, upsert
 from handlers.stores.sql.views import View, data_counter, on_side, view_of
 
 MOST_CHANGES = 1000
-"""Rows that are kept."""
+"""The number of rows that are kept."""
 
 passages_, changes_, counters_ = schema.passages, schema.changes, schema.counters
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What the changes since some time come to: keys of passages, ascending, and the difference in numbers.
+    """The sum of several changes: keys of passages, ascending, and the differences of the totals.
 
-    A passage whose terms or vector were replaced is in both `went` and `came`. What came and went meanwhile is in
-    `went` only.
+    A passage whose terms or vector were replaced is in both `went` and `came`. A passage that came and went again is
+    only in `went`.
     """
 
     came: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
@@ -42,24 +42,24 @@ class Remade:
     """Keys of visible passages whose facets a change replaces."""
 
     vectors: set[int] = field(default_factory=set[int])
-    """Of the model of the version that is written."""
+    """Vectors of the model of the written version."""
     terms: set[int] = field(default_factory=set[int])
     described: bool = False
-    """Whether tags or names of documents change, which show on both sides."""
+    """Whether tags or names of documents change, which affects both sides."""
 
     def seen_on(self, side: int, view: View) -> set[int]:
-        """Those that questions on a side notice: vectors of another model do not matter there."""
+        """The changes that affect questions on a side, on which vectors of another model are ignored."""
         return self.vectors | self.terms if side == view.side or view.shares_vectors else self.terms
 
 
 @contextmanager
 def noting_changes(connection: Connection, documents: Collection[int]) -> Generator[Remade]:
-    """Note as one change which visible passages of these documents (keys) come and go within the block, on each side.
+    """Record as one change, per side, which visible passages of these documents (keys) come and go within the block.
 
-    The block adds to what it is given the keys of visible passages whose terms or vectors it replaces.
+    The block adds the keys of visible passages whose terms or vectors it replaces to the yielded value.
     """
     view = view_of(connection)
-    # While there is one version, nobody looks at the other side.
+    # While there is one version, the other side is not used.
     sides = (view.side,) if view.alone else (1, 2)
     before = {side: _visible_lengths(connection, documents, side) for side in sides}
     remade = Remade()
@@ -80,14 +80,14 @@ def noting_changes(connection: Connection, documents: Collection[int]) -> Genera
 
 
 def note_change(connection: Connection) -> None:
-    """Note a change of answers, on both sides, in which no passage comes or goes, such as that of a tag."""
+    """Record a change of answers on both sides without added or removed passages, such as a changed tag."""
     view = view_of(connection)
     for side in (view.side,) if view.alone else (1, 2):
         _note(connection, side)
 
 
 def forget_changes(connection: Connection, side: int) -> None:
-    """Let whoever has read a side read it anew."""
+    """Make every process that has read a side read it again."""
     connection.execute(delete(changes_).where(changes_.c.side == side))
     _raise_counter(connection, side)
 
@@ -99,7 +99,7 @@ def changes_number(connection: Connection) -> int:
 
 
 def changes_between(connection: Connection, after: int, last: int) -> Changes | None:
-    """What the changes after one number up to another come to; `None` if some of them are no longer kept."""
+    """The sum of the changes after one number up to another; `None` if some of them are no longer kept."""
     rows = connection.execute(
         select(changes_)
         .where(changes_.c.side == view_of(connection).side, changes_.c.number > after, changes_.c.number <= last)
@@ -150,7 +150,7 @@ def _raise_counter(connection: Connection, side: int) -> int:
 
 
 def _visible_lengths(connection: Connection, documents: Collection[int], side: int) -> Mapping[int, int]:
-    """How many terms the passages of documents that are visible on a side have, by passage key."""
+    """The number of terms of each passage of these documents that is visible on a side, by passage key."""
     lengths: dict[int, int] = {}
     for some in chunked(documents):
         rows = connection.execute(
@@ -165,7 +165,7 @@ def _visible_lengths(connection: Connection, documents: Collection[int], side: i
 
 
 def _packed(keys: Iterable[int]) -> bytes:
-    """Keys as pairs of first and last of their ranges: those of a document follow each other."""
+    """Keys as ranges (first and last), since the keys of a document are consecutive."""
     ascending = np.array(sorted(keys), dtype="<i8")
     starts = np.flatnonzero(np.diff(ascending, prepend=np.int64(-2)) != 1)
     ends = np.append(starts[1:], len(ascending)) - 1

@@ -63,7 +63,7 @@ def insert_rows(connection: Connection, table: Table, columns: Sequence[str], ro
 def among(connection: Connection, column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
     """Whether the column has one of these values, sent as one parameter, where `in_` sends one for each.
 
-    Use `not_in` for the opposite: SQLAlchemy would negate this to `!= ANY`.
+    For the opposite, use `not_in`, since SQLAlchemy would negate this to `!= ANY`.
     """
     is_text = isinstance(column.type, StorableText)
     given = [storable_text(value) for value in values] if is_text else list(values)
@@ -89,7 +89,7 @@ def _listed(values: Sequence[Any]) -> ColumnElement[Any]:
 def upsert_rows(
     connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], *, conflict: str
 ) -> None:
-    """Insert rows in this order; `conflict`, for example `(id) DO NOTHING`, decides where one is there already.
+    """Insert rows in this order; `conflict`, for example `(id) DO NOTHING`, handles existing rows.
 
     In PostgreSQL one statement with one array per column: its text is the same for any number of rows.
     """
@@ -108,7 +108,7 @@ def upsert_rows(
 def update_rows(
     connection: Connection, table: Table, key: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
 ) -> None:
-    """Give the rows of these keys (each row's last value) new values of the columns, which are its first."""
+    """Set the columns of the rows with these keys; each item has the new values first and the key last."""
     values = ", ".join(f'"{name}" = given."{name}"' for name in columns)
     marks = ", ".join(f'"{name}" = ?' for name in columns)
     _with_rows(
@@ -122,7 +122,7 @@ def update_rows(
 
 
 def move_rows(connection: Connection, table: Table, column: str, moves: Sequence[tuple[int, int]]) -> None:
-    """Give the rows with one value of a column of keys another one; (before, after) each."""
+    """Replace values in a column of keys; `moves` are pairs (before, after)."""
     if connection.dialect.name != "postgresql":
         moved = [(after, before) for before, after in moves]
         if moved:
@@ -187,7 +187,7 @@ def _postgres_type(kind: TypeEngine[Any]) -> str:
         return "bool"
     if isinstance(kind, Double):
         return "float8"
-    # BigInteger is an Integer to SQLAlchemy.
+    # Check first, because in SQLAlchemy BigInteger is a subclass of Integer.
     return "int4" if type(kind) is Integer else "int8"
 
 
@@ -207,7 +207,7 @@ class StorableText(TypeDecorator[str]):
 
 
 class PostgresVector(UserDefinedType[Any]):
-    """pgvector's `vector`, with a number of dimensions or of any."""
+    """pgvector's `vector`, with a fixed or any number of dimensions."""
 
     cache_ok = True
 

@@ -1,4 +1,4 @@
-"""Versions of documents that both versions of an index share, copied for the one that is about to differ.
+"""Copies versions of documents that both versions of an index share, before one of the two changes them.
 
 Passages with their texts, vectors, terms and facts stay shared.
 """
@@ -16,7 +16,7 @@ versions_ = schema.versions
 
 
 def fork_versions(connection: Connection, versions: Sequence[int]) -> dict[int, int]:
-    """Copies of versions of documents, each made the visible one on this side; their keys by those copied."""
+    """Copy versions of documents and make the copies visible on this side; return the new keys by the old ones."""
     forked: dict[int, int] = {}
     for some in chunked(versions):
         forked |= _fork(connection, some)

@@ -72,7 +72,7 @@ class SqlGraph(Transactions):
                     )
                     .group_by(start.c.folded, end.c.folded, relations_.c.kind)
                 )
-                # An edge may come in two chunks of names, with the same weight.
+                # Two chunks of names may return the same edge, with the same weight.
                 weights.update(((row[0], row[1], row[2]), row[3]) for row in rows)
             stored = _spellings(connection, sorted({name for edge in weights for name in edge[:2]}), where)
             edges = [Edge(stored[one], stored[other], kind, weight) for (one, other, kind), weight in weights.items()]
@@ -98,11 +98,11 @@ class SqlGraph(Transactions):
 
 
 def _entity_keys(connection: Connection, names: Sequence[str]) -> dict[str, int]:
-    """Keys of these spellings, whose rows stay at least until this transaction ends."""
+    """The keys of these spellings; their rows are locked until this transaction ends."""
     stored = {name: storable_text(name) for name in names}
     keys: dict[str, int] = {}
     missing = sorted(set(stored.values()))
-    # A writer that removes an unsupported entity locks it first; afterwards it is created anew here.
+    # A writer that removes an unsupported entity locks it first; afterwards we create it again here.
     while missing:
         for some in chunked(missing):
             rows = connection.execute(
@@ -160,13 +160,13 @@ def is_supported() -> ColumnElement[bool]:
 
 
 def forget_unsupported(connection: Connection, entities: Iterable[int]) -> None:
-    """Remove those of the entities that no passage names or relates any more.
+    """Remove the entities that no passage names or relates any more.
 
-    Entities that another writer is about to support are left alone; if it fails, `sweep` finds them.
+    Entities that another writer is about to support stay; if that writer fails, `sweep` removes them.
     """
     supported = is_supported()
     for some in chunked(sorted(entities)):
-        # Locked first and looked at again then: nobody can begin to support them between the look and the removal.
+        # Lock first, then check again, so that no writer can begin to support them between the check and the removal.
         doubtful = select(entities_.c.key).where(among(connection, entities_.c.key, some), ~supported)
         locked = list(connection.scalars(doubtful.with_for_update(skip_locked=True)))
         if locked:

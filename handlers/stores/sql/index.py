@@ -24,7 +24,7 @@ class SqlIndexStore(
     SqlIndexVersions,
     SqlProof,
 ):
-    """All of an `IndexStore` but how transactions begin, how passages are scored, and how much room it takes.
+    """An `IndexStore` except for beginning transactions, scoring passages, and measuring the size.
 
     Every method is one transaction; `publish` and `sweep` take one per batch.
     """

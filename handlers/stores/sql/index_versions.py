@@ -1,4 +1,4 @@
-"""The versions of an index in SQL: begun, switched and removed; what one of them still lacks."""
+"""The versions of an index in SQL: beginning, switching and removing them, and finding what a version lacks."""
 
 import json
 import time
@@ -26,7 +26,7 @@ from handlers.stores.sql.views import in_view, look, on_side, pointer, published
 index_versions_, documents_, versions_ = schema.index_versions, schema.documents, schema.versions
 passages_, vectors_ = schema.passages, schema.vectors
 _AT_ONCE = 500
-"""Documents that one transaction takes out of a version."""
+"""The most documents that one transaction removes from a version."""
 _GOING = " (being removed)"
 
 
@@ -102,7 +102,7 @@ class SqlIndexVersions(Transactions):
             if gone.active:
                 raise index_version_is_active(name)
             if not name.endswith(_GOING):
-                # Nothing is written to it or switched to it any more; a removal that was cut off is taken up again.
+                # From now on it gets no writes and cannot become active; an interrupted removal is continued.
                 connection.execute(
                     update(index_versions_).where(index_versions_.c.side == gone.side).values(name=name + _GOING)
                 )
@@ -118,7 +118,7 @@ class SqlIndexVersions(Transactions):
             forget_changes(connection, gone.side)
 
     def _take_out(self, side: int) -> int:
-        """Let some documents be on a side as they are on the other; their number."""
+        """Make some documents on a side equal to the other side; return their number."""
         with self._write() as connection:
             differing = select(documents_.c.id).where(pointer(1).is_distinct_from(pointer(2))).limit(_AT_ONCE)
             keys = list(lock_documents(connection, connection.scalars(differing).all()).values())
@@ -157,7 +157,7 @@ def _rows(connection: Connection, *, locked: bool = False) -> Sequence[Row]:
 
 
 def _replaced(rows: Sequence[Row], model: str, name: str | None) -> str | None:
-    """The version that a new one takes the place of: one that questions went to before, or that is being removed.
+    """The version that a new one replaces: one that was active before, or that is being removed.
 
     Raises:
         FatalError: another version is being built.
@@ -175,10 +175,10 @@ def _replaced(rows: Sequence[Row], model: str, name: str | None) -> str | None:
 
 
 def _continued(found: Row, model: str, name: str | None) -> str:
-    """The name of the version that is there, if that is the wanted one.
+    """The name of the existing second version, if it is the wanted one.
 
     Raises:
-        FatalError: it is not.
+        FatalError: it is another version.
     """
     if name not in (None, found.name):
         raise index_version_is_being_built(found.name)
@@ -191,7 +191,7 @@ def _only_model(connection: Connection) -> str:
     """The model of the visible vectors; empty if there are none, or those of several."""
     found: list[str] = []
     name = connection.scalar(select(func.min(vectors_.c.model)))
-    while name is not None:  # one look into the index per model, where DISTINCT would read every row
+    while name is not None:  # one index lookup per model, where DISTINCT would read every row
         of_model = select(vectors_.c.key).join(passages_, passages_.c.key == vectors_.c.passage)
         if connection.scalar(of_model.where(vectors_.c.model == name, in_view(connection)).limit(1)) is not None:
             found.append(name)
@@ -213,7 +213,7 @@ def _most_common_model(connection: Connection) -> str:
 
 
 def _made_otherwise(connection: Connection, ways: Sequence[str]) -> set[str]:
-    """The ids of searchable documents that this version has not, or has made in another way."""
+    """The ids of searchable documents that this version lacks, or has made in another way."""
     own, other = published(connection), pointer(view_of(connection).other_side)
     of_document = versions_.c.key == own
     found = set(connection.scalars(select(documents_.c.id).where(own.is_(None), other.is_not(None))))

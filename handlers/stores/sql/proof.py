@@ -1,5 +1,4 @@
-"""Looking through an index in SQL: vectors with other bytes than were written, rows of nothing, passages that no search
-finds."""
+"""Checks an index in SQL for changed vectors, orphaned rows, and passages that no search finds."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +25,7 @@ _OWNED = (
     ),
     (schema.token_vectors, schema.token_vectors.c.vector, vectors_.c.key),
 )
-"""Tables whose rows belong to rows of another one, with the column that names these, and their keys."""
+"""Tables whose rows belong to rows of another table, with the referring column and the keys."""
 
 
 class SqlProof(Transactions):
@@ -69,7 +68,7 @@ class SqlProof(Transactions):
 
 
 def _damaged(connection: Connection) -> list[Flaw]:
-    """Vectors of this version that have another checksum, with those of their tokens."""
+    """The vectors of this version whose checksum (together with their token vectors) is wrong."""
     query = (
         select(
             vectors_.c.vector,
@@ -92,7 +91,7 @@ def _damaged(connection: Connection) -> list[Flaw]:
 
 
 def _orphans(connection: Connection) -> list[Flaw]:
-    """Rows whose owner is not there, and visible passages that no visible version of a document has."""
+    """Rows whose owner is missing, and visible passages without a visible version of a document."""
     found: list[Flaw] = []
     for table, owner, key_column in _OWNED:
         keys = connection.scalars(select(owner).where(~exists().where(key_column == owner)).distinct())
@@ -127,7 +126,7 @@ def _in_documents(connection: Connection) -> Select[Any, Any, Any]:
 
 
 def _show(connection: Connection, passages: Sequence[int]) -> None:
-    """Let passages be visible on the sides whose visible versions have them."""
+    """Make passages visible on the sides whose visible versions have them."""
     view = view_of(connection)
     for some in chunked(passages):
         others = (

@@ -1,4 +1,4 @@
-"""Publication in an index in SQL: a staged version becomes visible, and the old one goes with all that only it used."""
+"""Publication in an index in SQL: makes a staged version visible, and removes the old one with its unshared data."""
 
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -41,13 +41,13 @@ class SqlPublication(Transactions):
         except FatalError:
             if len(versions) == 1:
                 raise
-            # The documents before the one that cannot be published are published.
+            # Earlier documents stay published if a later one cannot be published.
             for each in versions:
                 self._publish_together([each], expect)
 
 
 def _publish(connection: Connection, names: Mapping[str, str], expect: Collection[Facet]) -> None:
-    """Make versions visible (name by document id), all or none of them."""
+    """Make versions visible (name by document id), either all or none."""
     keys = lock_documents(connection, list(names))
     versions = _versions_named(connection, names, keys)
     before = _published(connection, list(keys.values()))
@@ -65,7 +65,7 @@ def _replace(
     expect: Collection[Facet],
     remade: Remade,
 ) -> None:
-    """Make versions visible (by document id) in place of those `before` (by document key).
+    """Make versions visible (by document id), replacing those in `before` (by document key).
 
     The passages that stay and whose vectors or terms are replaced are added to `remade`.
     """
@@ -101,7 +101,7 @@ def _replace(
 
 
 def _show(connection: Connection, documents: Sequence[int], new: Sequence[int], kept: Select[Any]) -> None:
-    """Let the passages of new versions be all that is visible of the documents, in every version of the index."""
+    """Make exactly the passages of the new versions visible, in every version of the index."""
     connection.execute(
         delete(versions_).where(among(connection, versions_.c.document, documents), versions_.c.key.not_in(new))
     )
@@ -118,7 +118,7 @@ def _show(connection: Connection, documents: Sequence[int], new: Sequence[int], 
 
 
 def _show_beside(connection: Connection, documents: Sequence[int], new: Sequence[int], kept: Select[Any]) -> None:
-    """Let the passages of new versions be all that is visible of the documents on this side only."""
+    """Make exactly the passages of the new versions visible, on this side only."""
     view = view_of(connection)
     own, others = pointer(view.side), pointer(view.other_side)
     rows = connection.execute(

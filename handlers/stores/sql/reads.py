@@ -108,7 +108,7 @@ class SqlReader(Transactions):
 
 
 def _count_queries(connection: Connection) -> dict[str, Select[Any]]:
-    """A query for each count of visible things."""
+    """The queries that count visible rows."""
     visible = select(passages_.c.key).where(in_view(connection))
     pointed = select(published(connection)).where(published(connection).is_not(None))
     mentions, relations, entities = schema.mentions, schema.relations, schema.entities
@@ -167,7 +167,7 @@ def artifact_from(row: Row, document_id: str) -> Artifact:
 
 
 def _ends_with(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
-    """Whether a text ends with this name after a slash; case counts, as it does not for LIKE in SQLite."""
+    """Whether a text ends with this name after a slash; case-sensitive, unlike LIKE in SQLite."""
     ending = f"/{name}"
     return func.substr(column, func.length(column) - len(ending) + 1) == ending
 

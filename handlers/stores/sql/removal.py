@@ -1,4 +1,4 @@
-"""Removal from an index in SQL: of documents, and of everything that runs staged and never published."""
+"""Removal from an index in SQL: of documents, and of everything that runs staged but never published."""
 
 import time
 from collections.abc import Collection, Sequence
@@ -19,7 +19,7 @@ from handlers.stores.sql.views import on_side, pointer
 documents_, versions_, passages_, chunks_ = schema.documents, schema.versions, schema.passages, schema.chunks
 
 _SWEPT_AT_ONCE = 100
-"""Documents that one transaction sweeps."""
+"""The most documents that one transaction sweeps."""
 
 
 class SqlRemoval(Transactions):
@@ -70,10 +70,10 @@ def leave_side(
     *,
     but: ColumnElement[bool] | None = None,
 ) -> None:
-    """Remove versions of documents that only one side has, and let the passages of the documents leave that side.
+    """Remove versions of documents that only one side has, and remove their passages from that side.
 
-    The passages `but` for which a condition holds stay. Those that no other side has and no staged version holds are
-    removed.
+    Passages that fulfil the condition `but` stay. Passages that the other side does not have and no staged version uses
+    are deleted.
     """
     for some in chunked(versions):
         connection.execute(delete(versions_).where(among(connection, versions_.c.key, some)))
@@ -93,7 +93,7 @@ def leave_side(
 
 
 def held_by() -> ColumnElement[bool]:
-    """Whether a row of `chunks` is of the passage."""
+    """The condition that a row of `chunks` belongs to the passage."""
     return chunks_.c.passage == passages_.c.key
 
 
@@ -108,7 +108,7 @@ def _delete(connection: Connection, documents: Sequence[int]) -> None:
 
 @dataclass(frozen=True)
 class _Leftover:
-    """Which staged rows are leftovers: those of dead runs, and old ones of runs that are not known to be alive."""
+    """Selects leftover staged rows: rows of dead runs, and old rows of runs that are not known to be alive."""
 
     older_than_s: float
     alive: Collection[str]
@@ -145,7 +145,7 @@ def _sweep_candidates(connection: Connection, leftover: _Leftover) -> list[str]:
 
 
 def _sweep(connection: Connection, document_ids: Sequence[str], leftover: _Leftover) -> SweepCounts:
-    """Remove the leftovers of these documents, which are looked for anew under their locks."""
+    """Remove the leftovers of these documents, which are selected again while the documents are locked."""
     keys = list(lock_documents(connection, document_ids).values())
     pointed = [
         select(column).where(documents_.c.key.in_(keys), column.is_not(None)) for column in (pointer(1), pointer(2))
@@ -184,7 +184,7 @@ def _sweep(connection: Connection, document_ids: Sequence[str], leftover: _Lefto
 
 
 def _sweep_entities(connection: Connection) -> None:
-    """Remove the entities that no passage supports, but for those that another writer is about to use."""
+    """Remove the entities that no passage supports, except those that another writer is about to use."""
     doubtful = select(schema.entities.c.key).where(~is_supported())
     for some in chunked(list(connection.scalars(doubtful))):
         forget_unsupported(connection, some)

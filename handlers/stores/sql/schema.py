@@ -24,26 +24,27 @@ from handlers.stores.sql.dialects import StorableText, VectorColumn
 SCHEMA_VERSION = 8
 APPLICATION_ID = 0x42524149  # "BRAI", in the file's header
 
-# A `~` marked versions that were written over while they were visible, in schema version 2.
+# In schema version 2, a `~` marked versions that were overwritten while they were visible.
 _SETTLE = "UPDATE versions SET fingerprint = '' WHERE substr(fingerprint, 1, 1) = '~'"
 _UPGRADES: dict[int, dict[str, tuple[str, ...]]] = {
     2: {
         "sqlite": ("ALTER TABLE documents ADD COLUMN tried TEXT NOT NULL DEFAULT ''",),
         "postgresql": ("ALTER TABLE documents ADD COLUMN tried VARCHAR COLLATE \"C\" NOT NULL DEFAULT ''",),
     },
-    # SQLite cannot drop a constraint; there it costs little, and files made before keep it.
+    # SQLite cannot drop a constraint. There it costs little, and existing files keep it.
     3: {
         "sqlite": (_SETTLE,),
         "postgresql": ("ALTER TABLE postings DROP CONSTRAINT IF EXISTS postings_passage_fkey", _SETTLE),
     },
-    # Two tables more; and documents are known by their URIs, which the next ingestion of their source brings about.
+    # Adds two tables. Documents are identified by their URIs, which the next ingestion of their source sets.
     4: {"sqlite": (), "postgresql": ()},
-    # One table more.
+    # Adds one table.
     5: {"sqlite": (), "postgresql": ()},
-    # Versions of an index: a document and a passage may be in one of two, and a passage has a vector per model.
+    # Versions of an index: a document and a passage may be in one of two versions, and a passage has a vector per
+    # model.
     6: {
         "sqlite": (
-            "DROP TABLE IF EXISTS changes",  # made anew, with a side
+            "DROP TABLE IF EXISTS changes",  # recreated with a side
             "ALTER TABLE documents ADD COLUMN beside INTEGER",
             "UPDATE documents SET beside = published",
             "ALTER TABLE passages ADD COLUMN side INTEGER NOT NULL DEFAULT 0",
@@ -69,13 +70,13 @@ _UPGRADES: dict[int, dict[str, tuple[str, ...]]] = {
             "CREATE UNIQUE INDEX vectors_of_passage ON vectors (passage, model)",
         ),
     },
-    # Checksums of vectors, and a table for token vectors, which is filled as vectors are made again.
+    # Adds checksums of vectors, and a table for token vectors, which is filled when vectors are recomputed.
     7: {
         "sqlite": ("ALTER TABLE vectors ADD COLUMN checksum BIGINT",),
         "postgresql": ("ALTER TABLE vectors ADD COLUMN checksum BIGINT",),
     },
 }
-"""The statements that upgrade an older schema version to the next, by dialect; tables that are missing are made."""
+"""The statements that upgrade a schema version to the next, by dialect; missing tables are created."""
 
 
 def upgrades(version: int | None, dialect: str) -> list[str] | None:
@@ -86,7 +87,7 @@ def upgrades(version: int | None, dialect: str) -> list[str] | None:
 
 
 def other_version(index: str, version: int | None, thing: str) -> str:
-    """The message for an index that another version of Braid made and this one cannot upgrade."""
+    """The message for an index of another version of Braid that this version cannot upgrade."""
     cure = "delete it" if thing == "index" else f"delete the {thing}"
     return f"{index} is an index of schema version {version}; this Braid needs schema version {SCHEMA_VERSION}: " + (
         "use the newer Braid that made it, or give another name"
@@ -122,29 +123,29 @@ def _entity(name: str) -> "Column[Any]":
 
 
 counters = Table("counters", metadata, Column("name", Text, primary_key=True), Column("value", Integer, nullable=False))
-"""One per side (see `views.data_counter`), raised by every transaction that changes the answers of queries there."""
+"""One counter per side (see `views.data_counter`), incremented by every transaction that changes answers there."""
 
 changes = Table(
     "changes",
     metadata,
     Column("side", Integer, primary_key=True, autoincrement=False),
     Column("number", Key, primary_key=True, autoincrement=False),
-    Column("came", LargeBinary, nullable=False),  # keys of passages, in ranges
+    Column("came", LargeBinary, nullable=False),  # ranges of passage keys
     Column("went", LargeBinary, nullable=False),
-    Column("passages", BigInteger, nullable=False),  # how many more there are
-    Column("terms", BigInteger, nullable=False),  # how many more they have
+    Column("passages", BigInteger, nullable=False),  # the change in the number of passages
+    Column("terms", BigInteger, nullable=False),  # the change in the number of their terms
 )
-"""What came and went on a side when its counter reached each of its last values."""
+"""The passages added and removed on a side, for each of the last values of its counter."""
 index_versions = Table(
     "index_versions",
     metadata,
     Column("side", Integer, primary_key=True, autoincrement=False),  # 1 or 2
     Column("name", Text, nullable=False, unique=True),
     Column("active", Boolean, nullable=False),
-    Column("model", Text, nullable=False),  # whose vectors belong to it, while there are two versions; else empty
-    Column("made", Text, nullable=False),  # JSON: the fingerprints of how its documents are to be made
+    Column("model", Text, nullable=False),  # the model of its vectors, while there are two versions; else empty
+    Column("made", Text, nullable=False),  # JSON: the fingerprints that its documents should have
     Column("created_at", Double, nullable=False),
-    Column("switched_at", Double),  # when questions began to go to it
+    Column("switched_at", Double),  # when it became active
 )
 """The versions of the index: one, or two side by side, of which one is active. See `views`."""
 
@@ -170,7 +171,8 @@ documents = Table(
     Column("run_id", Text, nullable=False),
     Column("updated_at", Double, nullable=False),
     Column("published", Key),  # versions.key of the visible version, on side 1
-    Column("tried", Text, nullable=False, server_default=""),  # of a failed document: its revision and how it was read
+    # For a failed document: its revision and the way it was read.
+    Column("tried", Text, nullable=False, server_default=""),
     Column("beside", Key),  # as `published`, on side 2: the same unless two versions of the index differ
 )
 
@@ -249,7 +251,7 @@ passages = Table(
     Column("document", Key, ForeignKey("documents.key", ondelete="CASCADE"), nullable=False, index=True),
     Column("visible", Boolean, nullable=False),
     Column("length", Integer),  # number of terms; NULL until they are stored
-    Column("facts", Boolean, nullable=False),  # whether its facts are in the graph; it may state none
+    Column("facts", Boolean, nullable=False),  # whether its facts are stored; it may have none
     Column("run_id", Text, nullable=False),  # the run that staged it first, while it is not visible
     Column("staged_at", Double, nullable=False),
     Column("text", Text, nullable=False),
@@ -278,13 +280,14 @@ vectors = Table(
     _passage(),
     Column("model", Text, nullable=False),
     Column("vector", VectorColumn, nullable=False),
-    Column("checksum", BigInteger),  # of its bytes; NULL of those that schema version 7 stored
+    Column("checksum", BigInteger),  # checksum of its bytes; NULL for rows of schema version 7
     Index("vectors_of_passage", "passage", "model", unique=True),
     Index("vectors_by_model", "model", "passage", "key"),
     sqlite_autoincrement=True,
 )
 
-# Apart from the vectors, which are read by the thousand: these are read of the candidates of a question only.
+# Separate from the vectors, which are read by the thousand; token vectors are read only for the candidates of a
+# question.
 token_vectors = Table(
     "token_vectors",
     metadata,
@@ -292,8 +295,8 @@ token_vectors = Table(
     Column("packed", LargeBinary, nullable=False),  # see `handlers.token_vectors`
 )
 
-# No foreign key: PostgreSQL would look one up for every row, which takes longer than storing them (270,000 rows a
-# second without, 100,000 with it). Whoever removes passages removes their postings first.
+# No foreign key, because PostgreSQL's check of each row takes longer than storing it (270,000 rows per second without,
+# 100,000 with it). Code that removes passages must remove their postings first.
 postings = Table(
     "postings",
     metadata,

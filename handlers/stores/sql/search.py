@@ -1,4 +1,4 @@
-"""Searching an index in SQL, as far as the databases agree: which documents a filter lets through, and hits."""
+"""The part of searching that all SQL databases share: filters of documents, and hits."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ documents_, passages_, chunks_ = schema.documents, schema.passages, schema.chunk
 
 @dataclass(frozen=True)
 class Limits:
-    """Which visible passages a search is limited to."""
+    """The visible passages to which a search is limited."""
 
     where: TagFilter | None = None
     words: Words = ANY
@@ -34,7 +34,7 @@ class Limits:
 
 
 class SqlSearch(Transactions):
-    """All of `IndexSearch` but the graph; how passages are scored is the database's own."""
+    """`IndexSearch` without the graph; each database scores passages in its own way."""
 
     @abstractmethod
     def _nearest(self, connection: Connection, query: VectorQuery, top_k: int, limits: Limits) -> dict[int, float]:
@@ -130,7 +130,7 @@ class SqlSearch(Transactions):
         column = schema.postings.c.term
         found: list[str] = []
         with self._read() as connection:
-            # One look into the index per term, where DISTINCT would read every posting.
+            # One index lookup per term, where DISTINCT would read every posting.
             first = select(func.min(column).label("term")).where(column >= prefix, column < _after(prefix))
             terms = first.cte("terms", recursive=True)
             following = (
@@ -202,7 +202,7 @@ def _stored_words(words: Words) -> Words:
 
 
 def _after(prefix: str) -> str:
-    """A text that comes after all that begin with the prefix."""
+    """A text that sorts after all texts with the prefix."""
     return f"{prefix}\U0010ffff"
 
 
@@ -221,7 +221,7 @@ def _visible_keys(
 
 
 def permitted_documents(connection: Connection, where: TagFilter | None) -> Select[Any] | None:
-    """Selects the keys of the visible documents that a filter lets through; `None` when there is no filter."""
+    """A query for the keys of the visible documents that a filter permits; `None` without a filter."""
     if not where:
         return None
     tags = schema.tags
@@ -241,8 +241,9 @@ def _hits(
     permitted: Select[Any] | None = None,
     with_text: bool = True,
 ) -> list[Hit]:
-    """Hits of the passages with these values of a column (score by value) as far as they are visible and permitted,
-    best first, ties by chunk id."""
+    """Hits of the visible and permitted passages with these values of a column (score by value), best first; ties by
+    chunk id.
+    """
     found: list[Hit] = []
     for some in chunked(scores):
         query = (

@@ -1,4 +1,4 @@
-"""The sources of an index in SQL: which there are, what they leave out, and their balances."""
+"""The sources of an index in SQL, with the objects that they leave out and their balances."""
 
 import json
 import time

@@ -1,7 +1,7 @@
 """The beginning of every write to an index in SQL: rows for documents and passages, and locks.
 
-Every write locks the rows of its documents first, in order of their ids: writers of one document wait for each other,
-writers of different documents do not, and there are no deadlocks. (SQLite has one writer at a time anyway.)
+Every write locks the rows of its documents first, in order of their ids: writers of the same document wait for each
+other, writers of different documents do not, and deadlocks cannot occur. (SQLite has one writer at a time anyway.)
 """
 
 import json
@@ -17,14 +17,14 @@ from handlers.stores.sql import schema
 from handlers.stores.sql.dialects import among, insert_rows, upsert_rows
 
 OVER = "~"
-"""Separates the id of a passage from the run that stages over it; no chunk id contains it."""
+"""Separates the id of a passage from the id of the run that stages over it; chunk ids do not contain it."""
 
 
 documents_, passages_ = schema.documents, schema.passages
 
 
 def stage_passages(connection: Connection, chunks: Sequence[Chunk], run_id: str) -> dict[str, Row]:
-    """Rows for chunks, created if no writer has yet: key, document, run and whether visible, by chunk id."""
+    """The rows for chunks, created if missing: key, document, run and visibility, by chunk id."""
     documents = lock_documents(connection, [chunk.document_id for chunk in chunks])
     missing = {chunk.document_id for chunk in chunks} - documents.keys()
     if missing:
@@ -48,11 +48,11 @@ def stage_passages(connection: Connection, chunks: Sequence[Chunk], run_id: str)
 def stage_facets(
     connection: Connection, chunks: Sequence[Chunk], run_id: str, *, written: Sequence[str] | None = None
 ) -> dict[str, int]:
-    """Keys of invisible rows by chunk id, which facets are staged in; `written` are the ids of chunks that have some.
+    """The keys of invisible rows for staging facets, by chunk id; `written` are the ids of chunks with facets.
 
     Facets of a passage that queries see, or that another run has staged, go to an invisible row of their own, whose id
-    is the passage's followed by the run's: nothing visible and nothing of another run is ever written over. The row
-    replaces the passage when its run publishes (`adoption`).
+    is the passage's followed by the run's, so that rows that are visible or of another run are never overwritten. The
+    row replaces the passage when its run publishes (`adoption`).
     """
     passages = stage_passages(connection, chunks, run_id)
     wanted = set(passages if written is None else written)

@@ -1,4 +1,4 @@
-"""Transactions on an index in SQL; the parts of the store build on them, and each of their methods is one."""
+"""Transactions on an index in SQL; each method of the store's parts is one transaction."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator
@@ -11,7 +11,7 @@ from handlers.stores.sql.views import look
 
 
 class Transactions(ABC):
-    """How a kind of database begins and ends a transaction, each of which is for one version of the index."""
+    """Begins and ends transactions in one kind of database; each transaction works on one version of the index."""
 
     @abstractmethod
     def _begin_read(self) -> AbstractContextManager[Connection]:

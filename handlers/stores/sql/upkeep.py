@@ -1,4 +1,4 @@
-"""Changes to documents in an index in SQL whose content stays: other names, other tags, another try."""
+"""Changes to documents in an index in SQL without new content: names, tags, and requeuing."""
 
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -28,7 +28,8 @@ class SqlUpkeep(SqlRemoval):
 
     def rename(self, renames: Sequence[Rename]) -> int:
         with self._write() as connection:
-            # All are locked in one order first, then moved; a document may take the id that another one has just left.
+            # Lock all documents in one order first, then move them; a document may take the id that another one has
+            # just left.
             names = [name for each in renames for name in (each.document_id, each.document.id)]
             documents = lock_documents(connection, names)
             if not documents:
@@ -86,7 +87,7 @@ class SqlUpkeep(SqlRemoval):
 
 @dataclass(frozen=True)
 class _Searchable:
-    """Keys of a document, of its version that this transaction sees, and of the one on the other side, if any."""
+    """The keys of a document, of its version in this transaction, and of its version on the other side, if any."""
 
     document: int
     version: int
@@ -119,7 +120,7 @@ def _rename(connection: Connection, rename: Rename) -> bool:
 
 
 def _remove_passages_of(connection: Connection, document: int, *, but: Collection[int] = ()) -> None:
-    """Remove the passages of a document but those of some versions."""
+    """Remove the passages of a document except those of some versions."""
     query = select(passages_.c.key).where(passages_.c.document == document)
     if but:
         query = query.where(passages_.c.key.not_in(select(chunks_.c.passage).where(chunks_.c.version.in_(but))))
@@ -179,7 +180,7 @@ def _describe(connection: Connection, rename: Rename, moved: _Searchable) -> Non
 
 
 def _searchable(connection: Connection, document_ids: Sequence[str]) -> dict[str, _Searchable]:
-    """Those documents that have a visible version, by document id."""
+    """The documents with a visible version, by document id."""
     found: dict[str, _Searchable] = {}
     view = view_of(connection)
     own, other = pointer(view.side), pointer(view.other_side)
@@ -225,7 +226,7 @@ def _check_fingerprints(
     found: Mapping[str, _Searchable],
     adopted: Mapping[Facet, set[int]],
 ) -> None:
-    """Refuse a new fingerprint, given with a run, that is not true of every visible passage (see `check_made`)."""
+    """Refuse a new fingerprint, given with a run, that does not describe every visible passage (see `check_made`)."""
     new = {
         found[each.document_id]: each.fingerprint
         for each in restatements

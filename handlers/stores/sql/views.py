@@ -1,9 +1,9 @@
-"""What a transaction sees of an index, and what it changes: a version of the index, on one of two sides.
+"""The version of an index that a transaction reads and writes, which is on one of two sides.
 
 A document has a visible version on each side, and a passage is visible on both sides or on one. While the index has one
-version, both sides are the same, and every write goes to both. So a second version begins without a copy: it differs
-from the first in nothing, until something is written to its side only. Which side questions go to is a row, so that a
-switch and a way back change no document.
+version, both sides are the same, and every write goes to both. So a second version begins without a copy and equals the
+first, until a write goes only to its side. One row holds the active side, so switching and rolling back change no
+document.
 """
 
 from dataclasses import dataclass
@@ -31,9 +31,9 @@ class View:
     active: bool
     alone: bool
     model: str
-    """Whose vectors belong to it; empty for those of any model, while it is alone."""
+    """The model of its vectors; empty (any model) while it is the only version."""
     other_model: str = ""
-    """Whose vectors belong to the other version."""
+    """The model of the other version's vectors."""
 
     @property
     def written(self) -> tuple[int, ...]:
@@ -42,7 +42,7 @@ class View:
 
     @property
     def is_beside(self) -> bool:
-        """Whether what is written must not show in the active version."""
+        """Whether writes must not be visible in the active version."""
         return not self.alone and not self.active
 
     @property
@@ -56,7 +56,7 @@ class View:
 
 
 def look(connection: Connection, version: str | None, *, writing: bool = False) -> View:
-    """Begin a transaction on a version, or on the active one; a writer holds off a switch until it ends.
+    """Begin a transaction on a version, or on the active one; a writing transaction delays a switch until it ends.
 
     Raises:
         FatalError: there is no such version.
@@ -100,7 +100,7 @@ def in_view(connection: Connection) -> ColumnElement[bool]:
 def found_in_view(connection: Connection) -> ColumnElement[bool]:
     """As `in_view`, in queries that find passages by other columns.
 
-    SQLite supposes that few passages are visible: compared as it is, the column would make it read all visible ones.
+    SQLite assumes that few passages are visible; a plain comparison of the column would make it read all visible ones.
     """
     view = view_of(connection)
     visible = func.coalesce(passages_.c.visible, false())
@@ -119,5 +119,5 @@ def of_model(connection: Connection) -> ColumnElement[bool]:
 
 
 def data_counter(side: int) -> str:
-    """The counter that every change of the answers on a side raises."""
+    """The counter that every change of the answers on a side increments."""
     return "data" if side == 1 else "data beside"

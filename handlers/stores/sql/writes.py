@@ -32,7 +32,7 @@ documents_, versions_, passages_, chunks_ = schema.documents, schema.versions, s
 
 
 class SqlWriter(Transactions):
-    """All of an `IndexWriter` but the graph and publication."""
+    """`IndexWriter` without the graph and publication."""
 
     def put_documents(
         self,
@@ -97,7 +97,7 @@ class SqlWriter(Transactions):
             passages = stage_facets(connection, chunks, run_id, written=[each.chunk_id for each in sparse])
             keys = _keys_of(passages, [each.chunk_id for each in sparse])
             _clear(connection, schema.postings, keys)
-            # In the order of the table, which is quicker to fill in that order.
+            # In the order of the table, because inserting in that order is faster.
             by_term: dict[str, list[tuple[int, int]]] = {}
             for key, each in sorted(zip(keys, sparse, strict=True), key=itemgetter(0)):
                 for term, n in each.counts:

@@ -1,4 +1,4 @@
-"""Columns of integers out of SQLite, as arrays."""
+"""Reads columns of integers from SQLite as arrays."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ def read_columns(connection: Connection, query: str, names: Sequence[str], *valu
 
 
 def as_numbers(text: str | None) -> np.ndarray:
-    """The integers of a text that has commas between them."""
+    """The integers in a comma-separated text."""
     return np.fromstring(text or "", dtype=np.int64, sep=",")
 
 

@@ -1,4 +1,4 @@
-"""The index in one SQLite file: safe under threads and processes, without anything to install or start."""
+"""The index in one SQLite file: safe under threads and processes, without installing or starting a server."""
 
 import os
 import sqlite3
@@ -33,7 +33,7 @@ _READ_CACHE_KB, _WRITE_CACHE_KB = 2_000, 65_536
 class SqliteIndexStore(SqlIndexStore):
     """An `IndexStore` in the file `path`, made on first use. It pickles as its path.
 
-    A write raises `TransientError` when other processes' writes hold the file for `busy_timeout_s`.
+    A write raises `TransientError` if writes of other processes lock the file for `busy_timeout_s` seconds.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, busy_timeout_s: float = 60.0) -> None:
@@ -41,7 +41,8 @@ class SqliteIndexStore(SqlIndexStore):
         self._busy_timeout_s = busy_timeout_s
         self._snapshots = {1: Snapshot(), 2: Snapshot()}
         """One for each side."""
-        # Writers of this process queue here, in turn and without polling; those of others at SQLite's own lock.
+        # Writers of this process queue here in order, without polling; writers of other processes wait for SQLite's own
+        # lock.
         self._writing = threading.Lock()
         self._opening = threading.Lock()
         self._engine: Engine | None = None
@@ -69,7 +70,7 @@ class SqliteIndexStore(SqlIndexStore):
 
     @contextmanager
     def _begin_read(self) -> Generator[Connection]:
-        # One transaction is one WAL snapshot: nothing published meanwhile gets into a half-read answer.
+        # One transaction is one WAL snapshot, so that an answer never mixes states before and after a publication.
         with self._open().begin() as connection:
             yield connection
 
@@ -104,7 +105,7 @@ class SqliteIndexStore(SqlIndexStore):
 def may_be_index(path: str | os.PathLike[str]) -> bool:
     """Whether a file may be an index, of any schema version or damaged; false for a database of something else."""
     try:
-        # Not from the file's header: the latest value is in the log beside it.
+        # Not read from the file's header, because the latest value may be in the WAL file beside it.
         connection = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)
         try:
             return connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
@@ -137,9 +138,9 @@ def _make_engine(path: Path, busy_timeout_s: float, *, cache_kb: int, pool_size:
     def configure(connection: sqlite3.Connection, _record: object) -> None:  # pyright: ignore[reportUnusedFunction]
         connection.isolation_level = None  # the driver would begin transactions itself, and too late
         connection.execute("PRAGMA foreign_keys = ON")
-        # With NORMAL, a power cut takes the last transactions, of which the run store may know already.
+        # With NORMAL, a power cut could lose the last transactions, which the run store may already have recorded.
         connection.execute("PRAGMA synchronous = FULL")
-        # Room for all pages that the terms of a batch touch: with two megabytes, the default, each is written often.
+        # Room for all pages that the terms of a batch touch; with the default of 2 MB, each page is written often.
         connection.execute(f"PRAGMA cache_size = -{cache_kb}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_WRITE_CACHE_KB // 4}")  # in pages of 4 kB
 
@@ -160,7 +161,7 @@ def _prepare(engine: Engine, path: Path) -> None:
         with engine.connect() as connection:
             if _is_ours(connection, path):
                 return
-        # Kept in the file, and impossible inside a transaction. Two processes may both get here.
+        # The setting is stored in the file and cannot be changed inside a transaction. Two processes may both run this.
         raw = engine.raw_connection()
         raw.cursor().execute("PRAGMA journal_mode = WAL")
         raw.close()

@@ -1,4 +1,4 @@
-"""The vectors of one model as they are read from the SQLite index: all at first, then those of passages that came."""
+"""The vectors of one model, read from the SQLite index: all at first, then those of added passages."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,11 +12,11 @@ from handlers.stores.sqlite.vectors import VectorCodes
 
 _AT_ONCE = 2048
 _MANY = 0.2
-"""Of more passages than this share, the whole table is read, which takes less than looking each up."""
+"""Above this share of passages, reading the whole table is faster than single lookups."""
 
 
 class LoadedVectors:
-    """The vectors of visible passages by slot, as far as these have been looked for."""
+    """The vectors of visible passages by slot, for the passages loaded so far."""
 
     def __init__(self, model: str) -> None:
         self.model = model
@@ -31,13 +31,13 @@ class LoadedVectors:
         return self.codes.dimensions if self.codes else 0
 
     def load(self, connection: Connection, passages: Passages) -> None:
-        """Read the vectors of all passages that were not looked for yet."""
+        """Read the vectors of all passages that have not been loaded yet."""
         if passages.number in self._numbers:
             return
         self._make_room(passages.size)
         missing = np.flatnonzero(passages.alive & ~self._looked_for[: passages.size])
         if len(missing):
-            present = self.present.copy()  # others may be reading it
+            present = self.present.copy()  # other threads may be reading it
             keys = passages.keys[missing]
             for owners, rows in read_vectors(connection, self.model, keys, of=passages.size):
                 slots, there = passages.find(owners)
@@ -54,7 +54,7 @@ class LoadedVectors:
         self._numbers.add(passages.number)
 
     def compacted(self, slots: np.ndarray) -> "LoadedVectors":
-        """Those of these slots, in their order, as a matter of their own."""
+        """An independent copy with only these slots, in order."""
         made = LoadedVectors(self.model)
         self._make_room(int(slots.max(initial=-1)) + 1)
         made.codes = self.codes.compacted(slots) if self.codes else None
@@ -72,14 +72,14 @@ class LoadedVectors:
 def read_vectors(
     connection: Connection, model: str, keys: np.ndarray, *, of: int | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The vectors of passages, some at a time: keys of those that have one, and rows of float32.
+    """Yield the vectors of passages in batches: keys of those with a vector, and rows of float32.
 
-    If these are many `of` all that there are, the vectors of others come too.
+    If these are a large share `of` all passages, vectors of other passages are included.
     """
     query, values = "SELECT passage, vector FROM vectors WHERE model = ?", (model,)
     if of is None or len(keys) < _MANY * of:
         query, values = f"{query} AND passage IN (SELECT value FROM json_each(?))", (model, as_json(keys))
-    # Without SQLAlchemy's rows, which take as long again.
+    # Without SQLAlchemy's rows, which would double the time.
     driver: Any = connection.connection.driver_connection
     rows = driver.execute(query, values)
     while some := rows.fetchmany(_AT_ONCE):

@@ -1,4 +1,4 @@
-"""The visible passages of the SQLite index in the memory of a process, as they come and go."""
+"""The visible passages of the SQLite index, cached in a process and updated by changes."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,10 +14,10 @@ _VISIBLE = "SELECT key, document, coalesce(length, 0) AS length FROM passages WH
 
 @dataclass(frozen=True)
 class Passages:
-    """The passages that are visible when so many changes have been made (`number`).
+    """The passages that are visible after the change `number`.
 
-    Each has a slot: its position in `keys`, `documents` and `lengths`, in the order of arrival. The slot of a passage
-    that went is a hole, in which `alive` is false; one whose terms or vector were replaced has got another slot.
+    Each has a slot: its position in `keys`, `documents` and `lengths`, in the order of arrival. The slot of a removed
+    passage is a hole, in which `alive` is false; a passage whose terms or vector were replaced has a new slot.
     """
 
     number: int
@@ -48,7 +48,7 @@ class Passages:
         return self.size - len(self.ascending)
 
     def find(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The slots of those keys that are there, and which of the keys these are."""
+        """The slots of the existing keys, and a mask of these keys."""
         if not len(self.ascending):
             return np.arange(0), np.zeros(len(keys), dtype=bool)
         at = np.searchsorted(self.sorted_keys, keys)
@@ -57,7 +57,7 @@ class Passages:
         return self.ascending[at[there]], there
 
     def after(self, connection: Connection, number: int, changes: Changes) -> "Passages":
-        """The passages after these changes, up to a number; what came is read."""
+        """The passages after these changes, up to a number; added passages are read from the database."""
         alive, ascending = self.alive, self.ascending
         if len(changes.went):
             gone, _ = self.find(changes.went)

@@ -1,4 +1,4 @@
-"""The postings of terms that were asked for lately, in the memory of a process."""
+"""A cache of the postings of recently used terms."""
 
 import threading
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from handlers.stores.sqlite.passages import Passages
 
 _MOST_BYTES = 64_000_000
 _FEW = 500
-"""So many new passages are looked up one by one; of more, the whole range of keys is read."""
+"""Up to this many new passages are looked up one by one; for more, the whole range of keys is read."""
 
 
 @dataclass(frozen=True)
 class Postings:
     """The slots of passages that have a term, ascending, and how often each has it.
 
-    As read at one number of changes, when there were so many slots: whatever was alive then and has the term is here.
+    As of one number of changes, with `size` slots: it includes every passage that was alive then and has the term.
     """
 
     number: int
@@ -33,7 +33,7 @@ class Postings:
         return self.slots.nbytes + self.tallies.nbytes + 200
 
     def followed_by(self, number: int, size: int, slots: np.ndarray, tallies: np.ndarray) -> "Postings":
-        """These with new ones, all of which are in later slots."""
+        """These postings plus new ones, which are all in later slots."""
         if not len(slots):
             return Postings(number, size, self.slots, self.tallies)
         kind = np.result_type(self.tallies, tallies)
@@ -43,10 +43,9 @@ class Postings:
 
 @dataclass
 class PostingsCache:
-    """Keeps as many as there is room for; those that were not asked for longest go first.
+    """Keeps postings up to a size; the least recently used ones are dropped first.
 
-    What came since they were read is added when they are asked for again. What went stays in them, in slots that are
-    no longer alive.
+    New passages are added at the next request. Removed passages stay, in slots that are no longer alive.
     """
 
     most_bytes: int = _MOST_BYTES
@@ -83,7 +82,7 @@ class PostingsCache:
                 if before is not None and before.number > each.number:
                     continue
                 self._bytes += each.nbytes - (self._kept.pop(term).nbytes if before else 0)
-                self._kept[term] = each  # the one that was asked for last is at the end
+                self._kept[term] = each  # the most recently used one is at the end
             while self._bytes > self.most_bytes:
                 self._bytes -= self._kept.pop(next(iter(self._kept))).nbytes
 
@@ -95,7 +94,7 @@ _NONE = Postings(0, 0, *_NOTHING)
 def _read(
     connection: Connection, passages: Passages, terms: Sequence[str], size: int
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Slots and tallies of the postings of terms, by term, as far as these are in slots from `size` on."""
+    """Slots and tallies of the postings of terms, by term, for slots from `size` on."""
     among, values = "", ()
     if size:
         new = passages.keys[size:]

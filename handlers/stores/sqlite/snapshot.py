@@ -1,6 +1,6 @@
-"""What the SQLite index keeps in the memory of a process, for quick answers: passages, vectors and postings.
+"""The in-memory cache of the SQLite index for fast answers: passages, vectors and postings.
 
-It grows with the index: from the changes that were made since the last question, it takes what came and went.
+It follows the index: at each question, it applies the changes since the last one.
 """
 
 import threading
@@ -28,14 +28,14 @@ from handlers.tags import TagFilter
 
 _MOST_FILTERS = 32
 _MOST_VIEWS = 4
-"""States of the index that transactions may still see while newer ones are known already."""
+"""How many earlier states are kept, because older transactions may still see them."""
 _MOST_HOLES = 0.25
 _FEW_HOLES = 1000
 
 
 @dataclass(frozen=True)
 class _Scope:
-    """The passages that a filter lets through, which are all that statistics are about."""
+    """The passages that a filter permits; statistics are computed over these only."""
 
     number: int
     chosen: np.ndarray
@@ -54,7 +54,7 @@ class _Scope:
         return cls(passages.number, chosen, count, terms / count if terms else 1.0)
 
     def norms_of(self, passages: Passages, bm25: Bm25) -> np.ndarray:
-        """How much each slot's length holds its scores back."""
+        """The length normalisation of each slot in BM25."""
         if bm25 not in self.norms:
             self.norms[bm25] = bm25.k1 * (1 - bm25.b + bm25.b * passages.lengths / self.average)
         return self.norms[bm25]
@@ -62,10 +62,10 @@ class _Scope:
 
 @dataclass
 class _Kept:
-    """Everything that goes by one numbering of slots."""
+    """The cached data that share one numbering of slots."""
 
     views: dict[int, Passages]
-    """By number, the newest last."""
+    """The passages by number of changes, newest last."""
     vectors: dict[str, LoadedVectors] = field(default_factory=dict[str, LoadedVectors])
     postings: PostingsCache = field(default_factory=PostingsCache)
     scopes: dict[TagFilter | None, _Scope] = field(default_factory=dict["TagFilter | None", _Scope])
@@ -78,10 +78,10 @@ class _Kept:
 
 @dataclass
 class Snapshot:
-    """The answers are those of the state that a connection sees, whatever other connections see.
+    """Answers from the cache, always for the state that the connection sees.
 
-    Vectors are scanned by matrix products of what their eight-bit codes say, and those that may be among the nearest
-    are compared exactly: the answer is that of comparing all.
+    Vectors are scanned by matrix products of their eight-bit codes. Vectors that may be among the nearest are then
+    compared exactly, so the answer equals an exact comparison of all.
     """
 
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -97,7 +97,7 @@ class Snapshot:
             if model is None:
                 return {}
             if model not in kept.vectors:
-                kept.vectors = {model: LoadedVectors(model)}  # those of other models make room
+                kept.vectors = {model: LoadedVectors(model)}  # vectors of other models are dropped to save memory
             vectors = kept.vectors[model]
             vectors.load(connection, passages)
             scope = _scope(connection, kept, passages, limits.where)
@@ -141,7 +141,7 @@ class Snapshot:
         return _best(connection, passages.keys[best], totals[best], top_k)
 
     def _refresh(self, connection: Connection) -> tuple[_Kept, Passages]:
-        """What is kept, and the passages that the connection sees."""
+        """Update the cache; return it with the passages that the connection sees."""
         number, kept = changes_number(connection), self._kept
         if kept is not None and number in kept.views:
             return kept, kept.views[number]
@@ -179,7 +179,7 @@ def _scope(connection: Connection, kept: _Kept, passages: Passages, where: TagFi
 
 
 def _within(connection: Connection, kept: _Kept, passages: Passages, chosen: np.ndarray, limits: Limits) -> np.ndarray:
-    """Those of the chosen slots (a mask) that are within the limits but for the filter."""
+    """The chosen slots (a mask) that are within the limits, apart from the filter."""
     every, none = limits.words.every, limits.words.none
     masks: list[np.ndarray] = []
     if limits.passages is not None:
@@ -203,15 +203,15 @@ def _products(connection: Connection, model: str, keys: np.ndarray, vector: np.n
     products = np.zeros(len(keys), dtype=np.float32)
     order = np.argsort(keys)
     for owners, rows in read_vectors(connection, model, keys):
-        # Row by row, so that equal vectors have equal products, whichever are compared beside them.
+        # Row by row, so that equal vectors always have equal products, independent of the other rows.
         products[order[np.searchsorted(keys, owners, sorter=order)]] = np.vecdot(rows, vector)
     return products
 
 
 def _best(connection: Connection, keys: np.ndarray, scores: np.ndarray, top_k: int) -> dict[int, float]:
-    """The greatest scores by passage key; of those that tie for the last ranks, the ones with the first chunk ids.
+    """The greatest scores by passage key; ties for the last ranks are decided by chunk id.
 
-    Keys depend on when a passage was stored, ids do not: so an index that was changed answers as a new one does.
+    Keys depend on the order of storing, ids do not, so a changed index gives the same answers as a new one.
     """
     positions = contenders(scores, top_k)
     if len(positions) > top_k:

@@ -1,4 +1,4 @@
-"""The vectors of one model in the memory of a process, in eight bits a number, and how far off products may be."""
+"""The vectors of one model in memory, with eight bits per number, and bounds for the errors of products."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 _BLOCK = 2048
-"""Rows that are widened to floats at once: few enough to stay in the processor's cache."""
+"""How many rows are converted to floats at once, few enough for the processor's cache."""
 _ROUNDED = 256
-"""Rows that are rounded at once, likewise."""
+"""How many rows are rounded at once, for the same reason."""
 _GATHERED = 4
-"""Less than one row in so many is gathered; copying more takes longer than multiplying all."""
+"""Rows are gathered only if they are less than one in this many; otherwise multiplying all rows is faster."""
 _ROUNDING = 1e-5
-"""More than the error of a product of float32 numbers, for vectors of length 1."""
+"""An upper bound of the float32 error of a product of vectors of length 1."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class _Block:
 class VectorCodes:
     """Row i is the vector of the passage in slot i, rounded to 255 steps between its greatest number and the opposite.
 
-    Rows are written once and blocks only added, so those who read and one who adds do not disturb each other.
+    Rows are written once and blocks are only added, so readers and one writer can work at the same time.
     """
 
     def __init__(self, dimensions: int) -> None:
@@ -58,10 +58,11 @@ class VectorCodes:
         return made
 
     def nearest(self, vector: np.ndarray, chosen: np.ndarray, count: int) -> np.ndarray:
-        """Those slots, of the chosen ones (a mask), that may have one of the `count` greatest products with a vector.
+        """The chosen slots (a mask) that may have one of the `count` greatest products with a vector.
 
-        Everything that has one is among them: a product is as far off as the row's error times the vector's length, at
-        most. So a row whose product is at best below the worst of `count` others is left out.
+        The result contains all slots with such a product: a product's error is at most the row's error times the
+        vector's length, and a row is left out only if its best possible product is below the worst possible one of
+        `count` others.
         """
         slots = np.flatnonzero(chosen)
         if len(slots) <= count or count <= 0:
@@ -82,7 +83,7 @@ class VectorCodes:
             start = number * _BLOCK
             rows = min(_BLOCK, size - start)
             wide[:rows] = block.codes[:rows]
-            # Not `@`: on several rows, that waits for threads of its own, on a busy machine thirty times as long.
+            # Not `@`, which uses threads of its own for several rows and takes thirty times as long on a busy machine.
             products[start : start + rows] = np.vecdot(wide[:rows], vector) * block.steps[:rows]
             errors[start : start + rows] = block.errors[:rows]
         return products, errors

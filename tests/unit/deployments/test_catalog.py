@@ -78,3 +78,47 @@ def test_a_broken_file_hides_no_other_and_complains_when_asked_for(folder: Path)
     assert "mine" in catalog.loaded
     with pytest.raises(InvalidPipeline, match="stps"):
         catalog.find("broken")
+
+
+def test_a_pipeline_in_a_file_runs_those_in_the_files_beside_it(tmp_path: Path) -> None:
+    texts = {
+        "pipeline.daily": "pipeline_id: pipeline.daily\nstages: [{name: s, jobs: [pipeline.ingest]}]\n",
+        "pipeline.ingest": "pipeline_id: pipeline.ingest\nstages: [{name: s, jobs: [pipeline.inner]}]\n",
+        "pipeline.inner": "pipeline_id: pipeline.inner\nstages: [{name: s, jobs: [query_rewrite]}]\n",
+        "outer": "name: outer\nsteps: [{for_each: items, steps: [{pipeline: pipeline.inner}]}]\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    catalog = load_catalog(Settings())
+    for name in ("pipeline.daily", "outer"):
+        found = catalog.find(str(tmp_path / f"{name}.yaml"))
+        pipelines = catalog.beside(found).pipelines
+        plan = make_plan(
+            found.pipeline, registry=stand_in("query_rewrite"), catalog=pipelines, given=["items", "query"]
+        )
+        assert [leaf.spec.name for leaf in plan.leaves] == ["query_rewrite"]
+
+
+def stand_in(name: str) -> Registry:
+    registry = Registry()
+
+    @handler(name=name, registry=registry)
+    def does_nothing() -> None: ...
+
+    return registry
+
+
+def test_a_name_that_a_pipeline_beside_the_file_and_one_of_the_catalog_have_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "search.yaml").write_text("name: search\nsteps: [query_rewrite]\n")
+    (tmp_path / "outer.yaml").write_text("name: outer\nsteps: [{pipeline: search}]\n")
+    catalog = load_catalog(Settings())
+    with pytest.raises(DuplicateName, match=r"two pipelines are named 'search': .* and .*search\.yaml"):
+        catalog.beside(catalog.find(str(tmp_path / "outer.yaml")))
+
+
+def test_what_is_wrong_with_a_file_beside_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "inner.yaml").write_text("name: inner\nstps: []\n")
+    (tmp_path / "outer.yaml").write_text("name: outer\nsteps: [{pipeline: inner}]\n")
+    catalog = load_catalog(Settings())
+    with pytest.raises(InvalidPipeline, match="inner.yaml:2:1: 'stps'"):
+        catalog.beside(catalog.find(str(tmp_path / "outer.yaml")))

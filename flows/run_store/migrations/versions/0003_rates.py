@@ -1,4 +1,4 @@
-"""Rates that several processes keep together."""
+"""The rates that several processes share."""
 
 import sqlalchemy as sa
 from alembic import op

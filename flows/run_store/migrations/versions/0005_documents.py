@@ -1,4 +1,4 @@
-"""How far the documents of each index have come."""
+"""The status of the documents of each index."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""One word for each end: runs that were stopped are cancelled, runs whose process is gone have crashed."""
+"""Unifies statuses: stopped runs become `cancelled`, runs whose process is gone become `crashed`."""
 
 from alembic import op
 
@@ -7,7 +7,7 @@ down_revision = "0007"
 
 
 def upgrade() -> None:
-    # A process that wrote down its own end wrote how long it had lasted, too.
+    # A process that recorded its own end also recorded its duration.
     op.execute("UPDATE runs SET status = 'cancelled' WHERE status = 'interrupted' AND seconds IS NOT NULL")
     op.execute("UPDATE runs SET status = 'crashed' WHERE status = 'interrupted'")
 

@@ -44,6 +44,29 @@ def test_seven_mistakes_of_every_kind_are_seven_problems_at_their_lines(tmp_path
     assert "did you mean 'extract_text'" in problems[1].message
 
 
+def test_defaults_that_do_not_fit_are_refused_where_they_stand(tmp_path: Path) -> None:
+    (tmp_path / "defaults.yaml").write_text(
+        """\
+name: defaults
+parameters:
+  verbose: {type: boolean, default: no}
+  n: {type: integer, default: abc, minimum: 1}
+  mode: {type: text, choices: [a, b], default: c}
+  code: {type: text, default: 007}
+steps:
+  - {handler: query_rewrite, reads: {query: code}, when: verbose}
+"""
+    )
+    settings = Settings(home=tmp_path)
+    load_handlers(settings)
+    problems = check(str(tmp_path / "defaults.yaml"), load_catalog(settings))
+    assert [(problem.line, problem.column, problem.code) for problem in problems] == [
+        (4, 31, "bad-value"),
+        (5, 48, "bad-value"),
+        (6, 31, "bad-value"),
+    ]
+
+
 def test_a_file_of_schedules_is_checked_as_such(tmp_path: Path) -> None:
     file = tmp_path / "schedules.yaml"
     file.write_text('ingset: {}\ningest: {schedules: {night: {cron: "0 2 * *"}}}\n')

@@ -187,6 +187,17 @@ def test_an_unknown_handler_is_named_with_the_nearest() -> None:
         made.get("embed_dens", where="x.yaml:6:9")
 
 
+def test_known_handlers_are_listed_once_each() -> None:
+    made = Registry()
+
+    @handler(registry=made)
+    def embed_dense() -> None: ...
+
+    made.offer({"embed_dense": __name__, "store": __name__})
+    with pytest.raises(UnknownHandler, match=r"known are: embed_dense, store$"):
+        made.get("quite_another")
+
+
 def _takes_stars(*things: int) -> None: ...
 
 

@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from flows.calling import Sandbox
+from flows.calling.container import container_bytes
 from flows.calling.sandbox import stop_sandboxes
 from flows.errors import CallCrashed, LimitExceeded, StepCancelled, TransientError
 from tests.support import parsers
@@ -78,6 +79,47 @@ def test_cpu_time_is_limited_for_each_call():
 def test_memory_is_limited():
     with pytest.raises(LimitExceeded, match="more than 300 MB of memory"):
         Sandbox(memory_bytes=300_000_000).run(parsers.eat)
+
+
+def test_calls_share_the_memory_of_a_small_container():
+    def share(container: int | None, processes: int = 16) -> tuple[int, int]:
+        sandbox = Sandbox(processes=processes, container_bytes=container)
+        return sandbox.at_once, sandbox.allowed_bytes // 1_000_000
+
+    assert share(None) == (16, 2000)
+    assert share(64_000_000_000) == (16, 2000)
+    assert share(4_500_000_000) == (8, 500)
+    assert share(4_500_000_000, processes=2) == (2, 2000)
+    assert share(600_000_000) == (1, 200)
+    with pytest.raises(LimitExceeded, match="more than 300 MB of memory .* give the container more than 800 MB"):
+        Sandbox(container_bytes=800_000_000).run(parsers.eat)
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "expected"),
+    [
+        ("0::/pod/run\n", {"pod/run/memory.max": "max", "pod/memory.max": "1000000000"}, 1_000_000_000),
+        ("0::/\n", {"memory.max": "700000000\n"}, 700_000_000),
+        ("0::/pod\n", {"pod/memory.max": "max\n"}, None),
+        (
+            "5:devices:/\n4:memory,hugetlb:/a\n",
+            {"memory/a/memory.limit_in_bytes": "9000000", "memory/memory.limit_in_bytes": "9223372036854771712"},
+            9_000_000,
+        ),
+        ("4:memory:/not/here\n", {"memory/memory.limit_in_bytes": "8000000"}, 8_000_000),
+        ("4:memory:/\n", {"memory/memory.limit_in_bytes": "9223372036854771712"}, None),
+        (None, {}, None),
+    ],
+)
+def test_the_limit_of_a_container_is_the_lowest_around_the_process(
+    groups: str | None, files: dict[str, str], expected: int | None, tmp_path: Path
+):
+    if groups is not None:
+        (tmp_path / "cgroup").write_text(groups)
+    for name, text in files.items():
+        (tmp_path / "fs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "fs" / name).write_text(text)
+    assert container_bytes(tmp_path / "fs", tmp_path / "cgroup") == expected
 
 
 def test_a_call_that_only_waits_is_stopped_by_the_clock():

@@ -62,9 +62,10 @@ def test_names_that_a_condition_asks_for_may_be_missing(registry: Registry) -> N
     assert not problems("  - {for_each: text, as: one, steps: [{handler: count, when: 'one == 1'}]}\n", registry)
 
 
-def test_a_misspelt_handler_hides_no_misspelt_condition(registry: Registry) -> None:
-    found = problems("  - cuont\n  - {handler: count, when: verbos}\n", registry)
-    assert found == ["4: no handler named 'cuont'", "5: when: no field named 'verbos'"]
+@pytest.mark.parametrize("name", ["verbos", "txet"])
+def test_a_misspelt_handler_hides_no_misspelt_condition(name: str, registry: Registry) -> None:
+    found = problems(f"  - cuont\n  - {{handler: count, when: {name}}}\n", registry)
+    assert found == ["4: no handler named 'cuont'", f"5: when: no field named '{name}'"]
 
 
 def test_a_handler_with_the_whole_context_may_write_any_field(registry: Registry) -> None:

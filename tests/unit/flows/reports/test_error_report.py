@@ -73,7 +73,7 @@ async def test_the_page_has_a_card_per_cause_with_its_places_and_what_to_do() ->
     page = error_markdown(report, StepNames(failing_plan("best_effort")))
     assert "### ✗ c0 failed, 5 times" in page
     assert "> '/data/in/0.pdf' has no field 'name0'" in page
-    assert "- **Where**: c0 (services) (`1.0`), also c2, c4, c6, c8" in page
+    assert "- **Where**: c0 (services), also c2, c4, c6, c8" in page
     assert "- **Try again?** yes, it may pass by itself" in page
     assert "- **Advice**: nothing listens there" in page
     assert "### ⚠ 2 items set aside by sets\\_aside" in page

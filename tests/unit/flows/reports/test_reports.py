@@ -90,8 +90,8 @@ def test_the_pages_of_a_run_say_what_failed_first_and_count_alike() -> None:
     assert outcomes.index("### ✗ Failed (1)") < outcomes.index("### ✓ Succeeded (4)")
     assert "| ✗ | bad (both) | 1 |" in outcomes
     assert "| ✓ | flaky | 2 |" in outcomes
-    assert "- `never`: when: not xs" in outcomes
-    assert "| a\\|b.pdf | good | no text |" in outcomes
+    assert "- `never`: only if `not xs`" in outcomes
+    assert "- **a\\|b.pdf**: no text (good)" in outcomes
     assert "Groups that failed" not in outcomes  # `both` succeeded, whatever happened in it
     assert "### ✗ bad failed" in pages["errors"]
     assert "### ⚠ 1 item set aside by good" in pages["errors"]

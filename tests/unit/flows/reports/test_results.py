@@ -93,11 +93,21 @@ def test_a_picture_that_cannot_be_read_is_a_link() -> None:
 
 def test_a_shortened_value_names_the_file_with_all_of_it() -> None:
     page = result_markdown([OutputRecord("a", "begin…", "Everything.", "str", True, "file:///all.json")])
-    assert (
-        page
-        == "### a · `str`\n\nEverything.\n\nbegin…\n\n*This is only the beginning.* The whole value: `file:///all.json`"
-    )
+    assert page == "### a\n\nEverything.\n\nbegin…\n\n*This is only the beginning.* The whole value: `file:///all.json`"
 
 
 def test_a_pipeline_without_outputs() -> None:
     assert result_markdown([]) == "This pipeline has no outputs."
+
+
+def test_a_passage_is_quoted_without_the_marks_of_headings_and_tables() -> None:
+    content = "## The lamp\n\n| colour | means |\n| --- | --- |\n| green | *full* |\n\nIt blinks  twice."
+    marks = [[3, 11], [content.index("green"), content.index("green") + 5], [content.index("blinks"), len(content)]]
+    page = shown([{"document_id": "d", "score": 1, "content": content, "highlights": marks}])
+    assert "> **The lamp** colour · means **green** · \\*full\\* It **blinks twice.**\n" in page
+
+
+def test_outputs_without_a_value_share_one_line() -> None:
+    page = result_markdown([OutputRecord("a", 1), OutputRecord("b", None), OutputRecord("c", None)])
+    assert page == "### a\n\n**1**\n\nWithout a value: b, c."
+    assert result_markdown([OutputRecord("b", None)]) == "### b\n\nnothing"

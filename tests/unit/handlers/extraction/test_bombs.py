@@ -1,13 +1,18 @@
 """Files that nest, repeat, loop or unpack without end are read or refused with a reason."""
 
+import io
+import zipfile
+
 import pytest
 
+from flows.calling import Sandbox
+from flows.errors import CallCrashed, LimitExceeded
 from handlers.extraction import Unreadable, extract_text, to_document
 from handlers.extraction.registry import FORMATS, mime_type_of
 from handlers.records import SourceFile
 from handlers.sources import list_sources
-from tests.support.document_bombs import BOMBS, epub_of
-from tests.support.documents import make_call
+from tests.support.document_bombs import BOMBS, epub_of, form_that_draws_itself
+from tests.support.documents import make_call, make_pptx
 from tests.support.profiles import scaled
 
 SHARE = 0.01
@@ -38,6 +43,24 @@ def test_a_header_that_takes_too_long_to_parse_is_taken_as_it_is_written():
     data = f"Subject: {subject}\r\n\r\nThe body.".encode()
     text = to_document(SourceFile("a.eml", "a.eml", len(data)), data).text
     assert {"word0", "word4999", "The", "body."} <= set(text.split())
+
+
+@pytest.mark.slow
+def test_a_form_that_draws_itself_ends_at_the_limit_of_memory():
+    data = form_that_draws_itself()
+    assert len(data) < 1000
+    # PDFium aborts its process when it gets no more memory, unless the process is found to have too much before.
+    with pytest.raises((LimitExceeded, CallCrashed), match=r"needed more than 300 MB of memory|SIGABRT"):
+        Sandbox(memory_bytes=300_000_000).run(to_document, SourceFile("a.pdf", "a.pdf", len(data)), data)
+
+
+def test_a_presentation_with_one_wrong_byte_is_damaged():
+    data = bytearray(make_pptx())
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        slide = archive.getinfo("ppt/slides/slide1.xml")
+    data[slide.header_offset + 30 + len(slide.filename) + slide.compress_size // 2] ^= 0xFF
+    with pytest.raises(Unreadable, match=r"is damaged: ppt/slides/slide1\.xml in it cannot be unpacked"):
+        to_document(SourceFile("a.pptx", "a.pptx", len(data)), bytes(data))
 
 
 @pytest.mark.parametrize(
