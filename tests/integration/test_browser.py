@@ -1,7 +1,11 @@
-"""What an operator does in the browser: open the deployment, fill the form, start the run, see it finish.
+"""An operator in the browser: opens the deployment, fills in the form, starts the run, sees it finish.
 
+<<<<<<< HEAD
 With BRAID_SCREENSHOTS=FOLDER, what is seen on the way is kept there as PNG files, light and dark;
 docs/images/ is made so.
+=======
+With BRAID_SCREENSHOTS=FOLDER, screenshots are kept there as PNG files; docs/images/ is made this way.
+>>>>>>> 17c00f33854d45f25501817d05b93c0248b9f32f
 """
 
 import math
@@ -115,7 +119,7 @@ PAGES = {
     "errors": ("1 item set aside by extract_text", "torn.pdf", "batch 1 of 1"),
     "timing": ("Critical path", "all calls waited for"),
 }
-"""What can be read on the pages of the run, by key."""
+"""The texts of the pages of the run, by key."""
 DRAWN = ("run", "plan", "timing")
 """The pages that have a picture."""
 
