@@ -47,17 +47,25 @@ def watch(
     chosen = [find_source(known, name) for name in names] if names else list(known.values())
     if not chosen:
         raise OrchestrationError("there is nothing to watch: sources.yaml names no source")
+    asyncio.run(watch_places(chosen, locked_ingestion(settings, engine), every_s=every))
+
+
+def locked_ingestion(settings: Settings, engine: Engine) -> Ingest:
+    """Ingest a source; while its schedule or another watcher of this machine does, wait, and do what is left then."""
     catalog = load_catalog(settings)
 
     async def ingest(source: NamedSource) -> None:
+<<<<<<< HEAD
+=======
         """Wait while a schedule or another watcher on this machine ingests it, then ingest the remaining changes."""
+>>>>>>> 17c00f33854d45f25501817d05b93c0248b9f32f
         text = f"{source.name}: is being ingested by another process; waiting for its end"
         async with file_locked(
             source_lock(settings, source.name), on_wait=lambda: stderr().print(text, style="dim", markup=False)
         ):
             await asyncio.to_thread(ingest_once, source, settings, catalog, engine)
 
-    asyncio.run(watch_places(chosen, ingest, every_s=every))
+    return ingest
 
 
 def ingest_once(source: NamedSource, settings: Settings, catalog: Catalog, engine: Engine) -> None:
@@ -71,6 +79,8 @@ def ingest_once(source: NamedSource, settings: Settings, catalog: Catalog, engin
         balance = result.context.data.get("balance") or {}
         counts = ", ".join(f"{balance[name]:,} {name.replace('_', ' ')}" for name in _COUNTED if name in balance)
         stderr().print(f"{source.name}: {result.status}{f', {counts}' if counts else ''}", markup=False)
+        for each in result.errors:
+            stderr().print(f"{source.name}: {each.error}", style="bold red", markup=False)
 
 
 _COUNTED = ("processed", "unchanged", "set_aside")

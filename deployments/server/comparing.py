@@ -1,11 +1,12 @@
 """Differences between a deployment on the server and the desired one, in words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect.client.schemas.responses import DeploymentResponse
 
 from deployments.server.desired import DesiredDeployment
+from deployments.server.ownership import PROJECT_TAG
 from flows.translator import Overlap
 
 _COMPARED = (
@@ -32,7 +33,7 @@ def deployment_differences(known: DeploymentResponse, desired: DesiredDeployment
             before, after = _comparable_form(before), _comparable_form(after)
         if name == "work_pool_name" and after is None:  # without a pool, the deployment stays in its own
             continue
-        if before == after or (name == "tags" and {*after} - {*before} <= {overlap}):
+        if before == after or (name == "tags" and _has_tags(before, after, overlap)):
             continue
         if name == "parameter_openapi_schema":
             changes += _form_differences(before, after)
@@ -41,6 +42,12 @@ def deployment_differences(known: DeploymentResponse, desired: DesiredDeployment
     if desired.variables is not None:
         changes += mapping_changes("variable", known.job_variables.get("env") or {}, desired.variables)
     return changes + _overlap_difference(known, desired)
+
+
+def _has_tags(before: Sequence[str], after: Sequence[str], overlap: str) -> bool:
+    """Whether the tags are there, apart from that of the overlap, and none belongs to another project."""
+    other = [tag for tag in before if tag.startswith(PROJECT_TAG) and tag not in after]
+    return not other and {*after} - {*before} <= {overlap}
 
 
 def _comparable_form(schema: Mapping[str, Any] | None) -> dict[str, Any]:

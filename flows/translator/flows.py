@@ -23,7 +23,7 @@ from prefect.states import Cancelled, Completed, Failed
 from flows.author import OutputField, RunResult
 from flows.calling import run_to_end
 from flows.engine import Expectation, Prepared, combine_observers, run_plan
-from flows.errors import PipelineFailed
+from flows.errors import OrchestrationError, PipelineFailed
 from flows.model import Pipeline, hide_secrets
 from flows.reports import LiveProgress, StepNames, plan_page, what_came_of_it
 from flows.translator.announcing import announce_end
@@ -76,7 +76,10 @@ def translate(
             await _set_state(flow_run, Cancelled(message="Stopped before its first step"))
 
     async def carry_out(parameters: Mapping[str, Any]) -> State[Any]:
-        prepared = prepare(parameters)
+        try:
+            prepared = prepare(parameters)
+        except OrchestrationError as error:  # it has the cure; raised, it would be a traceback in the log
+            return Failed(data=error, message=str(error))
         try:
             if prepared.plan_only:
                 await write_page(plan_page(prepared.plan))
