@@ -23,7 +23,7 @@ from tests.support.ingesting import settings_in
 STEPS = ("extract", "tables", "images", "code", "cut", "embed", "terms", "entities", "summary")
 STORES = ("documents", "vectors", "term rows", "facts", "published")
 PLACES = (*STEPS, *STORES)
-"""Where a document can be poisoned: its text says where it fails."""
+"""The places at which a document can be made to fail; its text names the place."""
 ERRORS: tuple[Callable[[], Exception], ...] = (
     lambda: KeyError("poison"),
     lambda: RecursionError("poison"),
@@ -143,7 +143,7 @@ def run(folder: Path, store: Any, names: Sequence[str], texts: Mapping[str, str]
 
 
 def content(store: IndexStore) -> dict[str, Any]:
-    """All that the index has of each document that is searchable, without what depends on where the files are."""
+    """All data of each searchable document in the index, without values that depend on the place of the files."""
     found: dict[str, Any] = {}
     states = store.document_states()
     names, mentions = {state.id: state.name for state in states}, store.mentions(WORDS)

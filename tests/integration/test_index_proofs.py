@@ -69,7 +69,7 @@ def test_documents_of_an_earlier_way_are_made_in_that_way(settings: Settings, tm
     ingest(settings, tmp_path / "docs", ocr="never")
     ingest(settings, tmp_path / "docs", index="docs@trial")
     assert prove_index(settings, catalog, "docs@trial").holds
-    # The other version shares terms and vectors, which the trial has made anew; how these were made is not known of it.
+    # The other version shares terms and vectors, which the trial has remade; its fingerprints no longer describe them.
     found = prove_index(settings, catalog, "docs")
     assert {each.detail for each in found.differences} == {"is another one of terms, vectors"}
 

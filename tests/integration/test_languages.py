@@ -93,7 +93,7 @@ def test_chunks_keep_their_limit_and_their_place_in_every_script(name: str) -> N
         assert len(chunks) > 1
         for chunk in chunks:
             assert count_tokens(chunk.text) <= 64
-            assert len(chunk.text) <= 64 * 8  # what the tokenizer does not know counts by its characters
+            assert len(chunk.text) <= 64 * 8  # unknown text counts by its characters
             assert chunk.text == text[chunk.start : chunk.end]
         covered = "".join(chunk.text for chunk in chunks)
         assert "".join(covered.split()) == "".join(text.split())

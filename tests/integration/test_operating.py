@@ -149,7 +149,7 @@ def test_a_retry_does_only_what_had_not_succeeded(operated: Operated, started: d
 
 @pytest.fixture
 def braid(operated: Operated, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
-    """A command that talks to the server: its exit code, and what it printed."""
+    """Runs a command against the server; returns its exit code and output."""
     monkeypatch.setenv("COLUMNS", "300")
     for name in ("BRAID_HOME", "BRAID_PIPELINES_DIRS"):
         monkeypatch.setenv(name, operated.server.environment[name])
@@ -181,7 +181,7 @@ def test_a_run_that_is_waited_for_ends_the_command_as_it_ended_and_is_resumed_fr
     told = json.loads(out)
     assert (code, told["name"], told["state"]) == (0, f"repaired · resumes {run_id}", "Completed"), operated.log()
     assert told["outputs"] == {"parts": 3}
-    # What had succeeded is taken over, with the parameters of that run; the rest is done.
+    # Successful steps are reused, with the parameters of that run; the other steps are run.
     calls = [call for call in operated.calls() if call.startswith(("part", "repaired"))]
     assert calls == ["part", "repaired 2", "repaired 2"]
     assert operated.statuses(UUID(told["flow_run_id"])) == (
@@ -397,7 +397,7 @@ ingest:
         }
         told = {name: each.model_dump(exclude=apart) for name, each in known.items()}
         for each in told.values():
-            form = each["parameter_openapi_schema"].items()  # both leave out what is empty, each in its way
+            form = each["parameter_openapi_schema"].items()  # both leave out empty values, each in its own way
             each["parameter_openapi_schema"] = {k: v for k, v in form if v and k != "additionalProperties"}
             for field in each["parameter_openapi_schema"]["properties"].values():
                 if field.get("default", ...) is None:

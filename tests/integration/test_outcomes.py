@@ -30,7 +30,7 @@ def reasons(settings: Settings) -> dict[str, str]:
 
 @contextmanager
 def poisoned(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An embedder that is gone, whatever is asked of it, once a passage says poison, until other passages come."""
+    """An embedder that fails for all texts once a passage contains `poison`, until other passages come."""
     embed, gone = HashingEmbedder.embed_documents, False
 
     def embed_or_fail(self: HashingEmbedder, texts: Any) -> Any:

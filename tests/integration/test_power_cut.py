@@ -49,7 +49,7 @@ def test_a_run_goes_on_after_a_cut_and_has_every_document(recording: Recording) 
 
 
 def disks_after(changes: list[DiskChange]) -> Iterator[tuple[int, dict[str, bytes], dict[str, bytes]]]:
-    """By change: what a cut after it may leave, in two ways, and what there was without it."""
+    """For each change: two possible disks after a cut, and the disk without a cut."""
     disk = Disk()
     for number, change in enumerate(changes):
         disk.make(change)

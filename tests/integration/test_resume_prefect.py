@@ -123,7 +123,7 @@ def test_a_retried_flow_run_does_only_what_had_not_succeeded(tmp_path: Path) -> 
     state, tasks = asyncio.run(states_and_tasks(flow_run_id))
     assert state == "Completed"
     assert calls[1:] == [7, "end"]
-    # The first time's task runs and those of what was done again; nothing pretends to have run twice.
+    # The task runs of the first attempt and of the repeated steps; reused steps have no second task run.
     assert [name for name in tasks if tasks.count(name) > 1] == ["double · item 8 of 10"] * 2 + ["end"] * 2
     store = RunStore(url)
     newest, oldest = store.recent()

@@ -1,4 +1,4 @@
-"""An ingestion that crashed is resumed after another run has swept, or published, what it had staged."""
+"""A crashed ingestion is resumed after another run has swept or published its staged data."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -64,7 +64,7 @@ class Nights:
         return (await client.create_flow_run_from_deployment(self.deployment, parameters={"index": index})).id
 
     async def carry_out(self, client: Any, flow_run: UUID) -> str:
-        """What a worker does when a run is due; the name of the state in which it leaves the flow run."""
+        """Run a due flow run as a worker would; return the name of its final state."""
         from prefect.exceptions import Pause
         from prefect.flow_engine import run_flow_async
         from prefect.states import Pending

@@ -1,4 +1,4 @@
-"""`connect`: an index from Python, in this process; what tags exclude does not exist there either."""
+"""`connect`: an index from Python, in this process; documents that tags exclude do not exist in it."""
 
 import re
 from pathlib import Path

@@ -17,7 +17,7 @@ ASKED = {"question": "How is the pump cleaned?"}
 
 @dataclass
 class Answering:
-    """A server that answers with a status, and keeps what it was asked."""
+    """A server that answers with a fixed status and keeps the requests."""
 
     url: str = ""
     status: int = 200

@@ -1,4 +1,4 @@
-"""Pipelines that cannot declare parameters have those that their steps need; a folder stands for its files."""
+"""Pipelines that cannot declare parameters get those that their steps need; a folder becomes the listing of its files."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Threads share arenas, unless the environment says otherwise."""
+"""Threads share malloc arenas, unless the environment has its own setting."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Progress of a run as it is printed: bars on a terminal, lines elsewhere, nothing if quiet."""
+"""The printed progress of a run: bars on a terminal, otherwise lines, nothing if quiet."""
 
 import io
 import re

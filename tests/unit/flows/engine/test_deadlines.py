@@ -1,4 +1,4 @@
-"""Deadlines: each clips those inside it, and a thread that outlives its own starves nobody."""
+"""Deadlines: each limits the inner ones, and a thread that outlives its deadline does not block other calls."""
 
 import asyncio
 from collections import Counter

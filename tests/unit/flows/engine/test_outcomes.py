@@ -82,7 +82,7 @@ def _not_one_each(record: RunTrace, root: NodeInstance, outcomes: dict[StepPath,
         if instance.declared:
             declared.add(instance.path)
         if instance.item and instance.path in outcomes and outcomes[instance.path].started is None:
-            return  # an item that never started stands for the steps in it, too
+            return  # an item that never started also counts for its inner steps
         for child in instance.children:
             declare(child)
 
@@ -179,7 +179,7 @@ def _race(instance: NodeInstance) -> bool:
 
 
 def _fails_the_run(instance: NodeInstance) -> bool:
-    """Whether a failure in it makes the run fail even if it goes on."""
+    """Whether a failure inside makes the run fail even if the run continues."""
     match instance.node:
         case Group(policy=policy) if not instance.item and not _race(instance) and not instance.node.derived:
             return policy.run_when_failed == "failed"
@@ -190,12 +190,12 @@ def _fails_the_run(instance: NodeInstance) -> bool:
 
 
 def _by_its_own_fault(outcome: Outcome, fates: list[str]) -> bool:
-    """Its condition, its list, its parameters or its merge; a group that failed by its branches says so."""
+    """Whether it failed by its condition, list, parameters or merge; a group that failed by its branches did not."""
     return outcome.error is not None and (outcome.error.kind != "PipelineException" or set(fates) <= {"skipped"})
 
 
 def _made(instance: NodeInstance, fates: list[str]) -> str:
-    """What becomes of a place whose parts ended so: "fine", "failed" or "stopped"."""
+    """The end of a node whose parts ended so: "fine", "failed" or "stopped"."""
     node = instance.node
     if isinstance(node, Loop) and not instance.item:
         return "failed" if fates.count("failed") > _tolerated(node, len(fates)) else "fine"

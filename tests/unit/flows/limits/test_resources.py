@@ -21,7 +21,7 @@ MINUTE_S = 60.0
 
 
 class _Jumps(selectors.DefaultSelector):
-    """Waits for nothing: time goes on to the next timer."""
+    """A selector that never waits: time jumps to the next timer."""
 
     now = 0.0
 
@@ -228,7 +228,7 @@ def test_everything_comes_back_whenever_a_call_is_cancelled(
                 return
 
         await asyncio.gather(*(one(*call) for call in calls))
-        # What was cut short must not be in anybody's way.
+        # Interrupted calls must not block others.
         await asyncio.sleep(2 * MINUTE_S)
         began = asyncio.get_running_loop().time()
         await watch.call(limits)

@@ -1,5 +1,4 @@
-"""Every source's pipelines load as they are: the examples beside their native forms, and what each system takes for
-granted."""
+"""Pipelines of every source load unchanged: the examples next to their native forms, and the defaults of each system."""
 
 import json
 import sys

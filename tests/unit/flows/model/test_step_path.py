@@ -1,4 +1,4 @@
-"""Paths of steps: parts of them, what is around and inside, and their order."""
+"""Paths of steps: their parts, enclosing and inner paths, and their order."""
 
 import copy
 import json

@@ -62,7 +62,7 @@ def test_it_finds_what_a_comparison_of_dictionaries_finds(
         max_prune_share=1.0,
         call=call,
     )
-    # What is elsewhere under the same name makes no difference.
+    # Files elsewhere with the same name have no effect.
     changed = {name for name in new if name in old and (force or old[name] != new[name])}
     missing = {name for name in old if name not in new and name != "skip/a.txt"}
     added = sorted(name for name in new if name not in old)
@@ -144,7 +144,7 @@ def test_a_listing_longer_than_a_page_is_compared_whole() -> None:
 
 
 class Endless(Storage):
-    """A storage that lists as many files as it is told, and has none."""
+    """A storage that lists a given number of files without having them."""
 
     def __init__(self, files: int) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class Endless(Storage):
 
 
 def peak_bytes(files: int) -> int:
-    """What listing and comparing so many files takes of Python's memory at most."""
+    """The peak of Python's memory while listing and comparing this many files."""
     store, storage = MemoryIndexStore(), Endless(files)
     call = Call(identity=Identity(services=Services({"storage": lambda: storage, "index_store": lambda: store})))
     tracemalloc.start()

@@ -24,7 +24,7 @@ def test_prefixes_and_pooling_are_those_of_the_model(tmp_path: Path) -> None:
     assert not np.allclose(asked, passages[0])  # their prefixes differ
     assert np.allclose(known.embed_query("passage : river"), known.embed_documents(["query : river"])[0], atol=0.2)
     other = make_embedder("mine", model_dir=str(tmp_path))
-    assert np.allclose(other.embed_query("river"), other.embed_query("bridge"))  # the first token says nothing here
+    assert np.allclose(other.embed_query("river"), other.embed_query("bridge"))  # the first token is irrelevant here
 
 
 def test_files_of_another_model_are_refused(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_what_came_and_went_is_noted_with_the_difference_in_numbers(store: Sqlit
     ingest(store, document("a", "storm river\nviolin orchard"), run="r2")
     second = since(store, 1)
     assert second
-    assert (second.came.tolist(), second.went.tolist()) == ([1, 4], [1, 2])  # the terms of 1 were counted anew
+    assert (second.came.tolist(), second.went.tolist()) == ([1, 4], [1, 2])  # the terms of 1 were recounted
     assert (second.passages, second.terms) == (0, 1)
     store.delete(["b"])
     third = since(store, 2)
