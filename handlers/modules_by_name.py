@@ -89,8 +89,8 @@ _LISTED = frozenset(
     extraction.readers.tex extraction.readers.web_page extraction.readers.xlsx extraction.readers.xml_data
     extraction.recognition extraction.registry extraction.tables extraction.text ingestion ingestion.balance
     ingestion.balance_page ingestion.batching ingestion.changes ingestion.comparison ingestion.document_names
-    ingestion.embeddings ingestion.entities ingestion.facets ingestion.listing ingestion.moves ingestion.naming
-    ingestion.partition ingestion.settling ingestion.sharding ingestion.splitting ingestion.storing
+    ingestion.embeddings ingestion.entities ingestion.facets ingestion.listing ingestion.making ingestion.moves
+    ingestion.naming ingestion.partition ingestion.settling ingestion.sharding ingestion.splitting ingestion.storing
     ingestion.strictness ingestion.summary ingestion.titles ingestion.upkeep jobs jobs.command jobs.environment
     jobs.keys jobs.registering jobs.supervisor languages models models.chat models.embedding models.endpoint
     models.files models.http models.onnx models.recipes models.reranking models.tokens models.vectors

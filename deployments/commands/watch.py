@@ -51,7 +51,7 @@ def watch(
 
 
 def locked_ingestion(settings: Settings, engine: Engine) -> Ingest:
-    """Ingest a source; while its schedule or another watcher of this machine does, wait, and do what is left then."""
+    """Wait while a schedule or another watcher on this machine ingests a source, then ingest the remaining changes."""
     catalog = load_catalog(settings)
 
     async def ingest(source: NamedSource) -> None:
@@ -65,7 +65,7 @@ def locked_ingestion(settings: Settings, engine: Engine) -> Ingest:
 
 
 def ingest_once(source: NamedSource, settings: Settings, catalog: Catalog, engine: Engine) -> None:
-    """Ingest a source, and report what came of it."""
+    """Ingest a source, and report the result."""
     try:
         request = Request(catalog.find("ingest"), source.parameters, index=source.index, engine=engine)
         result = run_watched(request, settings=settings, catalog=catalog, quiet=True)
@@ -83,7 +83,7 @@ _COUNTED = ("processed", "unchanged", "set_aside")
 
 
 async def watch_places(sources: Iterable[NamedSource], ingest: Ingest, *, every_s: float) -> None:
-    """Ingest each source now and whenever it changes; changes while it is ingested lead to one more ingestion."""
+    """Ingest each source now and whenever it changes; changes during an ingestion lead to one more ingestion."""
 
     async def follow(source: NamedSource) -> None:
         await ingest(source)
@@ -96,7 +96,7 @@ async def watch_places(sources: Iterable[NamedSource], ingest: Ingest, *, every_
 
 
 async def _changes(source: NamedSource, every_s: float) -> AsyncIterator[object]:
-    """One item each time something may have changed; several changes while nobody asks are one."""
+    """Yield one item whenever something may have changed; changes between two requests are combined."""
     folder = Path(source.root.removeprefix("file://")) if source.root.startswith("file://") else None
     if folder is None or not folder.exists():
         while True:

@@ -1,4 +1,4 @@
-"""On a server: each named source has its automations, which follow what sources.yaml says, and call once."""
+"""On a server, each named source has its automations, which follow sources.yaml and call once."""
 
 import asyncio
 import time

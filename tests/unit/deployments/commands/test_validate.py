@@ -1,4 +1,4 @@
-"""`braid validate`: everything at once, what is wrong with the keys and what is wrong with the handlers."""
+"""`braid validate` reports all problems at once, of keys as well as handlers."""
 
 from pathlib import Path
 
