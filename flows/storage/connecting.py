@@ -57,15 +57,16 @@ class Connections:
 
 def _webdav(scheme: str, server: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of webdav4, which wants the URL of the server, and a pair of name and password."""
-    webdav4: Any = importlib.import_module("webdav4.client")
-
-    class Client(webdav4.Client):
-        # A `?` in a name would end it.
-        def join_url(self, path: str, add_trailing_slash: bool = False) -> Any:
-            return super().join_url(quote(path), add_trailing_slash)
-
+    client: Any = importlib.import_module("webdav4.client").Client
     given = {name: value for name, value in options.items() if name not in ("username", "password")}
     if "username" in options:
         given["auth"] = (options["username"], options.get("password", ""))
     url = f"{'https' if scheme.endswith('s') else 'http'}://{server}"
-    return {"base_url": url, "client": Client(url, **given)}
+    made = client(url, **given)
+    join_url = made.join_url
+
+    def join_quoted(path: str, add_trailing_slash: bool = False) -> Any:
+        return join_url(quote(path), add_trailing_slash)
+
+    made.join_url = join_quoted  # it would refuse a name with a `?`
+    return {"base_url": url, "client": made}

@@ -149,7 +149,7 @@ def _explained(uri: str, protocol: str, error: Exception) -> StorageError | Tran
     match error:
         case ImportError():
             return StorageUnusable(f"{uri}: {error}; install that package to read {protocol}://")
-        case FileNotFoundError():
+        case _ if isinstance(error, FileNotFoundError) or status in (404, 410) or _is_named(error, _MISSING):
             return MissingObject(f"{uri}: there is no such file or folder; check the path")
         case FileExistsError():
             return ObjectExists(f"{uri}: exists already, and was to be created, not replaced")
@@ -176,6 +176,7 @@ def _explained(uri: str, protocol: str, error: Exception) -> StorageError | Tran
             return StorageError(f"{uri}: {type(error).__name__}: {error}")
 
 
+_MISSING = ("NoSuchFile", "NotFound")
 _REFUSED = ("Auth", "Permission", "Credential", "LogonFailure", "AccessDenied")
 _BROKEN = (
     *("Connection", "Timeout", "Disconnect", "ChannelOpen", "Transport", "SSHException"),

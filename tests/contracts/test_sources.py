@@ -1,5 +1,6 @@
 """Every kind of source keeps the same promises; the checks are those that kinds of your own have to pass, too."""
 
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -101,3 +102,17 @@ def test_files_on_a_server_pass_the_checks(scheme: str, check: str, tmp_path: Pa
         if check in FAULTS and FAULTS[check] not in place.faults:
             pytest.skip(f"{scheme} has no such fault")
         CHECKS[check](SourceKit("files", place, tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(PROFILE == "moderate", reason="starts a server; in CI only")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+def test_an_archive_on_a_server_is_a_source_alone(tmp_path: Path) -> None:
+    with STORAGES["sftp"](tmp_path / "docs") as place:
+        with zipfile.ZipFile(tmp_path / "docs" / "old.zip", "w") as archive:
+            archive.writestr("in/a.md", "Begin of the zip. End.")
+        place.url += "/old.zip"
+        kit = SourceKit("files", place, tmp_path)
+        assert kit.balance(kit.ingest())["processed"] == 2
+        assert "Begin of the zip. End." in kit.found()
+        assert kit.balance(kit.ingest())["unchanged"] == 2

@@ -24,6 +24,7 @@ from tests.support.web_server import WebAnswer, WebRequest, run_web_server
 os.environ.setdefault("TEST_STORAGE_PASSWORD", "word")
 _PASSWORD = "env:TEST_STORAGE_PASSWORD"
 OVER_TCP: frozenset[Fault] = frozenset({"cut", "half"})
+_EXPIRED: frozenset[Fault] = frozenset({"expired"})
 OVER_HTTP: frozenset[Fault] = frozenset({"busy", "cut", "expired", "half"})
 
 
@@ -69,7 +70,7 @@ def sftp_place(folder: Path) -> Iterator[ServedFolder]:
     port = free_port()
     command = [sys.executable, "-m", "tests.support.sftp_server", str(port), str(folder.parent)]
     with served(port, command), cutting_proxy(port, after_bytes=4000) as proxy:
-        faults: frozenset[Fault] = OVER_TCP | {"expired"}
+        faults = OVER_TCP.union(_EXPIRED)
         place = ServedFolder(folder, _options(username="ann", password=_PASSWORD), faults, proxy=proxy)
         place.url = f"sftp://127.0.0.1:{proxy.port}/{folder.name}"
         yield place
