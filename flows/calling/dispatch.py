@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from flows.author import REGISTRY, Call, HandlerSpec, classified, message_of
 from flows.calling.clusters import Cluster, may_leave
 from flows.calling.leaf import CallResult, LeafCall
-from flows.calling.processes import call_in_process
+from flows.calling.processes import call_in_process, folder_of_calls
 from flows.calling.raised import as_exception
 from flows.calling.remote import GRACE_S, RemoteReport, report_of
 from flows.calling.threads import call_in_thread
@@ -129,7 +129,7 @@ async def _in_thread(leaf: LeafCall, work: Work) -> CallResult:
 async def _in_process(leaf: LeafCall, work: Work) -> Any:
     spec, arguments = work.spec, work.inputs.for_sending()
     call_options = {name: value for name, value in work.options.items() if name != spec.call_parameter}
-    with tempfile.NamedTemporaryFile(prefix="braid-call-", suffix=".jsonl") as ledger:
+    with tempfile.NamedTemporaryFile(dir=folder_of_calls(), suffix=".jsonl") as ledger:
         there = replace(leaf.progress.call, ledger=ledger.name, costs={}, failures=[], items=[])
         try:
             result, delta = await call_in_process(

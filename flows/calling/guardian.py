@@ -2,12 +2,13 @@
 killed.
 
 Every process with workers starts one guardian, by its path. To keep it small, it imports only the standard library and
-psutil.
+psutil. It also removes the files of calls that a killed process leaves behind.
 """
 
 import contextlib
 import os
 import select
+import shutil
 import signal
 import sys
 
@@ -16,6 +17,8 @@ import psutil
 MARK = "BRAID_WORKER"
 """An environment variable whose value identifies the worker; every process that the worker starts inherits it."""
 LOOK_AROUND_S = 1.0
+END = b"end"
+"""The last line of a process that ends in order, and removes its files itself."""
 
 
 def kill_tree(pid: int, mark: str) -> None:
@@ -42,18 +45,22 @@ def _carries_mark(process: psutil.Process, mark: str) -> bool:
         return False
 
 
-def watch(parent: int) -> None:
-    """Read `+ pid mark` and `- pid mark` from standard input; at its end kill the workers that are still listed."""
+def watch(parent: int, folder: str) -> None:
+    """Read `+ pid mark` and `- pid mark` from standard input; at its end kill the workers that are still listed.
+
+    Unless the last line is `END`, remove the folder with the files of their calls.
+    """
     workers: set[tuple[int, str]] = set()
-    unread = b""
-    while True:
+    unread, ended = b"", False
+    while not ended:
         ready, _, _ = select.select([0], [], [], LOOK_AROUND_S)
         if ready:
             got = os.read(0, 65536)
             if not got:
                 break
             *lines, unread = (unread + got).split(b"\n")
-            for line in lines:
+            ended = END in lines
+            for line in lines[: lines.index(END)] if ended else lines:
                 sign, pid, mark = line.decode().split(" ")
                 (workers.add if sign == "+" else workers.discard)((int(pid), mark))
         elif os.getppid() != parent:
@@ -61,7 +68,9 @@ def watch(parent: int) -> None:
             break
     for pid, mark in workers:
         kill_tree(pid, mark)
+    if not ended:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    watch(int(sys.argv[1]))
+    watch(int(sys.argv[1]), sys.argv[2])

@@ -10,9 +10,11 @@ import contextlib
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -99,6 +101,11 @@ def _begin_to_wait(waits: CallTimes | None) -> Callable[[], None]:
             waits.work()
 
     return lambda: loop.call_soon_threadsafe(work) and None
+
+
+def folder_of_calls() -> str:
+    """A folder for the files of calls that run; it goes when this process ends, also if it is killed."""
+    return _Guardian.folder_of_calls()
 
 
 def stop_processes() -> None:
@@ -189,10 +196,23 @@ class _Worker:
 
 
 class _Guardian:
-    """The process that kills our workers if this process ends without doing so."""
+    """The process that kills our workers and removes the files of their calls if this process does not do so itself."""
 
     process: "subprocess.Popen[bytes] | None" = None
+    folder: str | None = None
     lock = threading.Lock()
+
+    @classmethod
+    def folder_of_calls(cls) -> str:
+        with cls.lock:
+            return cls._folder_of_calls()
+
+    @classmethod
+    def _folder_of_calls(cls) -> str:
+        if cls.folder is None or not os.path.isdir(cls.folder):  # a cleaner of temporary folders may remove it
+            cls.folder = tempfile.mkdtemp(prefix="braid-calls-")
+            atexit.register(shutil.rmtree, cls.folder, ignore_errors=True)
+        return cls.folder
 
     @classmethod
     def tell(cls, sign: str, pid: int, mark: str) -> None:
@@ -200,7 +220,7 @@ class _Guardian:
             return
         with cls.lock:
             if cls.process is None or cls.process.poll() is not None:
-                command = [sys.executable, "-P", guardian.__file__, str(os.getpid())]
+                command = [sys.executable, "-P", guardian.__file__, str(os.getpid()), cls._folder_of_calls()]
                 # A session of its own, so that signals to our process group do not end the guardian.
                 cls.process = subprocess.Popen(
                     command,
@@ -219,6 +239,7 @@ class _Guardian:
         with cls.lock:
             if cls.process is not None and cls.process.stdin is not None:
                 with contextlib.suppress(OSError):
+                    cls.process.stdin.write(guardian.END + b"\n")
                     cls.process.stdin.close()
                 cls.process.wait(10)
             cls.process = None

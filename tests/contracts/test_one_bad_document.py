@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ from handlers.ingestion import embeddings, entities, partition, summary
 from handlers.models import make_embedder
 from handlers.records import Artifact, Chunk, Document
 from handlers.stores import IndexStore
+from tests.support.identities import balance
 from tests.support.index_stores import make_store
-from tests.support.ingesting import settings_in
+from tests.support.ingesting import settings_in, write
 
 STEPS = ("extract", "tables", "images", "code", "cut", "embed", "terms", "entities", "summary")
 STORES = ("documents", "vectors", "term rows", "facts", "published")
 PLACES = (*STEPS, *STORES)
-"""The places at which a document can be made to fail; its text names the place."""
+"""Where a document can be poisoned: its text says where it fails."""
 ERRORS: tuple[Callable[[], Exception], ...] = (
     lambda: KeyError("poison"),
     lambda: RecursionError("poison"),
@@ -130,6 +132,10 @@ def run(folder: Path, store: Any, names: Sequence[str], texts: Mapping[str, str]
     source.mkdir(parents=True)
     for name in names:
         (source / name).write_text(texts[name])
+    return ingested(source, store, home)
+
+
+def ingested(source: Path, store: Any, home: Path) -> RunResult:
     settings = settings_in(home)
     catalog = load_catalog(settings)
     services = make_services(settings, "docs").with_objects(
@@ -143,7 +149,7 @@ def run(folder: Path, store: Any, names: Sequence[str], texts: Mapping[str, str]
 
 
 def content(store: IndexStore) -> dict[str, Any]:
-    """All data of each searchable document in the index, without values that depend on the place of the files."""
+    """All that the index has of each document that is searchable, without what depends on where the files are."""
     found: dict[str, Any] = {}
     states = store.document_states()
     names, mentions = {state.id: state.name for state in states}, store.mentions(WORDS)
@@ -212,3 +218,42 @@ def test_each_handler_names_the_document(place: str, tmp_path: Path) -> None:
             result = run(tmp_path, PoisonedStore(store), list(texts), texts, tmp_path)
         assert [failure.item for failure in result.failures] == ["03.md"]
         assert store.statistics()["documents"] == 7
+
+
+class OvertakenStore:
+    """A store in which another run publishes a document of that name right before this one."""
+
+    def __init__(self, store: IndexStore, name: str) -> None:
+        self._store, self._name = store, name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def put_documents(self, documents: Sequence[Document], chunks: Sequence[Chunk], **more: Any) -> dict[str, str]:
+        versions = self._store.put_documents(documents, chunks, **more)
+        for each in documents:
+            if each.name == self._name:
+                theirs = replace(each, text="Their words.", content_sha256="0" * 64, blocks=())
+                self._store.publish(self._store.put_documents([theirs], [], run_id="theirs", fingerprint="theirs"))
+        return versions
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "postgres"])
+def test_a_document_that_another_run_overtook_is_set_aside_and_tried_again(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    texts = {f"{number:02}.md": text_of(number, None) for number in range(4)}
+    write(tmp_path / "docs", texts)
+    with make_store(kind, request, tmp_path) as store:
+        first = ingested(tmp_path / "docs", OvertakenStore(store, "02.md"), tmp_path)
+        assert first.status == "partial"
+        assert [(each.item, each.transient) for each in first.failures] == [("02.md", True)]
+        assert "publishing it: " in first.failures[0].error
+        assert "another run may have replaced it: ingest it again" in first.failures[0].error
+        assert balance(first)["processed"] == 3
+        second = ingested(tmp_path / "docs", store, tmp_path)
+        assert second.status == "succeeded"
+        assert (balance(second)["processed"], balance(second)["unchanged"]) == (1, 3)
+        with make_store(kind, request, tmp_path) as alone:
+            assert ingested(tmp_path / "docs", alone, tmp_path).status == "succeeded"
+            assert content(store) == content(alone)

@@ -11,7 +11,7 @@ from deployments.runs import Request, make_services, run_pipeline
 from flows.author import RunResult
 from flows.calling import Sandbox
 from tests.support import parsers
-from tests.support.document_bombs import BOMBS
+from tests.support.document_bombs import BOMBS, pdf_page, pdf_stream
 from tests.support.documents import make_docx, make_pdf
 from tests.support.identities import balance
 from tests.support.ingesting import opened, settings_in, write
@@ -92,6 +92,18 @@ def test_what_the_machine_did_is_tried_again_and_what_the_document_did_is_not(fo
     ingest(folder)
     again = ingest(folder)
     assert [failure.item for failure in again.failures] == ["killed.html"]
+
+
+def test_a_pdf_whose_form_draws_itself_twice_costs_no_other(folder: Path):
+    form = pdf_stream(
+        b"/X Do /X Do", b"/Type /XObject /Subtype /Form /BBox [0 0 9 9] /Resources << /XObject << /X 6 0 R >> >>"
+    )
+    (folder / "forms.pdf").write_bytes(pdf_page(b"/X Do", b"/XObject << /X 6 0 R >>", form))
+    result = ingest(folder)
+    [failure] = result.failures
+    assert failure.item == "forms.pdf"
+    assert failure.error.startswith(("took more than 1 s of CPU time", "needed more than 400 MB of memory"))
+    assert balance(result)["processed"] == 5
 
 
 def test_documents_that_unpack_loop_or_nest_without_end_cost_no_other(folder: Path):

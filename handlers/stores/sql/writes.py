@@ -29,6 +29,8 @@ from handlers.stores.sql.transactions import Transactions
 from handlers.stores.sql.views import pointer
 
 documents_, versions_, passages_, chunks_ = schema.documents, schema.versions, schema.passages, schema.chunks
+_PASSAGES_AT_ONCE = 1_000
+"""Passages whose terms are rows at the same time: all rows of a large document take much more memory than its text."""
 
 
 class SqlWriter(Transactions):
@@ -97,14 +99,9 @@ class SqlWriter(Transactions):
             passages = stage_facets(connection, chunks, run_id, written=[each.chunk_id for each in sparse])
             keys = _keys_of(passages, [each.chunk_id for each in sparse])
             _clear(connection, schema.postings, keys)
-            # In the order of the table, because inserting in that order is faster.
-            by_term: dict[str, list[tuple[int, int]]] = {}
-            for key, each in sorted(zip(keys, sparse, strict=True), key=itemgetter(0)):
-                for term, n in each.counts:
-                    by_term.setdefault(term, []).append((key, n))
-            stored = sorted((stored_term(term), term) for term in by_term)
-            rows = [(name, key, n) for name, term in stored for key, n in by_term[term]]
-            insert_rows(connection, schema.postings, ("term", "passage", "count"), rows)
+            for some in chunked(sorted(zip(keys, sparse, strict=True), key=itemgetter(0)), _PASSAGES_AT_ONCE):
+                rows = _postings_of(some)
+                insert_rows(connection, schema.postings, ("term", "passage", "count"), rows)
             update_rows(
                 connection,
                 passages_,
@@ -127,6 +124,16 @@ class SqlWriter(Transactions):
                 [("failed", each.reason, each.tried, keys[each.id]) for each in last.values()],
             )
         return len(last)
+
+
+def _postings_of(counted: Sequence[tuple[int, SparseVector]]) -> list[tuple[str, int, int]]:
+    """Rows for the terms of passages, in the order of the table, because inserting in that order is faster."""
+    by_term: dict[str, list[tuple[int, int]]] = {}
+    for key, each in counted:
+        for term, n in each.counts:
+            by_term.setdefault(term, []).append((key, n))
+    stored = sorted((stored_term(term), term) for term in by_term)
+    return [(name, key, n) for name, term in stored for key, n in by_term[term]]
 
 
 def _stage_versions(

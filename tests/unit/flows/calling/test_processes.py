@@ -215,18 +215,21 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_and_their_children_end_with_us_even_if_we_are_killed(tmp_path: Path, number: int) -> None:
-    script, notes = tmp_path / "killed_run.py", tmp_path / "notes"
+    script, notes, temporary = tmp_path / "killed_run.py", tmp_path / "notes", tmp_path / "temporary"
     script.write_text(KILLED_RUN)
     notes.mkdir()
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    temporary.mkdir()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(temporary)}
     killed = subprocess.Popen([sys.executable, str(script), str(notes)], env=environment)
     try:
         until(lambda: len(noted(notes)) == 3, "the run never got there")
         assert all(lives(pid) for pid in noted(notes))
+        assert any(temporary.rglob("*.jsonl"))
     finally:
         killed.send_signal(number)
         killed.wait()
     until(lambda: gone(notes), "a worker or its children outlived the run")
+    until(lambda: not any(temporary.iterdir()), "the files of its calls outlived the run")
 
 
 SCRIPT = """

@@ -246,6 +246,14 @@ def test_the_reason_names_what_is_wrong(parts: dict[str, str], reason: str):
         read_docx(RawFile(make_zip(parts)))
 
 
+def test_a_part_with_a_flipped_byte_is_named():
+    packed = make_zip({"_rels/.rels": relations(officeDocument="ppt/p.xml"), "ppt/p.xml": "<p>words</p>"})
+    deck = bytearray(packed)
+    deck[packed.index(b"ppt/p.xml") + len("ppt/p.xml") + 2] ^= 1
+    with pytest.raises(Unreadable, match=r"is damaged: ppt/p\.xml in it cannot be unpacked; get a whole copy of it"):
+        read_pptx(RawFile(bytes(deck)))
+
+
 def test_a_picture_that_is_missing_costs_no_words():
     from handlers.extraction.pictures import LostPicture, pictures_of_docx
 
