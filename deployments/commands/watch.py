@@ -51,14 +51,10 @@ def watch(
 
 
 def locked_ingestion(settings: Settings, engine: Engine) -> Ingest:
-    """Ingest a source; while its schedule or another watcher of this machine does, wait, and do what is left then."""
+    """Wait while a schedule or another watcher on this machine ingests a source, then ingest the remaining changes."""
     catalog = load_catalog(settings)
 
     async def ingest(source: NamedSource) -> None:
-<<<<<<< HEAD
-=======
-        """Wait while a schedule or another watcher on this machine ingests it, then ingest the remaining changes."""
->>>>>>> 17c00f33854d45f25501817d05b93c0248b9f32f
         text = f"{source.name}: is being ingested by another process; waiting for its end"
         async with file_locked(
             source_lock(settings, source.name), on_wait=lambda: stderr().print(text, style="dim", markup=False)

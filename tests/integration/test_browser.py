@@ -1,11 +1,6 @@
 """An operator in the browser: opens the deployment, fills in the form, starts the run, sees it finish.
 
-<<<<<<< HEAD
-With BRAID_SCREENSHOTS=FOLDER, what is seen on the way is kept there as PNG files, light and dark;
-docs/images/ is made so.
-=======
-With BRAID_SCREENSHOTS=FOLDER, screenshots are kept there as PNG files; docs/images/ is made this way.
->>>>>>> 17c00f33854d45f25501817d05b93c0248b9f32f
+With BRAID_SCREENSHOTS=FOLDER, screenshots are kept there as PNG files, light and dark; docs/images/ is made this way.
 """
 
 import math
