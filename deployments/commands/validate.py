@@ -14,7 +14,7 @@ from deployments.commands.problem_formats import github, sarif
 from deployments.runs import Request, load_handlers, plan_request
 from deployments.settings import Settings, load_settings
 from flows.author import Registry
-from flows.errors import InvalidPipeline, Problem, UnknownName
+from flows.errors import DuplicateName, InvalidPipeline, Problem, UnknownName
 from flows.loaders import UNREADABLE, LoadedPipeline
 from flows.model import remarks
 
@@ -123,6 +123,8 @@ def check(name: str, catalog: Catalog, *, registry: Registry | None = None) -> t
         return tuple(sorted([*invalid.problems, *new]))
     except UnknownName as unknown:
         return (Problem(name, 0, 0, "unknown-pipeline", str(unknown)),)
+    except DuplicateName as two:
+        return (Problem(name, 0, 0, "duplicate-name", str(two)),)
 
 
 def _planned(found: LoadedPipeline, catalog: Catalog, registry: Registry | None) -> tuple[Problem, ...]:

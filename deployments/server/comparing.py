@@ -33,7 +33,7 @@ def deployment_differences(known: DeploymentResponse, desired: DesiredDeployment
             before, after = _comparable_form(before), _comparable_form(after)
         if name == "work_pool_name" and after is None:  # without a pool, the deployment stays in its own
             continue
-        if before == after or (name == "tags" and _has_tags(before, after, overlap)):
+        if before == after or (name == "tags" and _has_tags(present["tags"], desired.fields["tags"], overlap)):
             continue
         if name == "parameter_openapi_schema":
             changes += _form_differences(before, after)

@@ -12,13 +12,13 @@ from flows.author import Call
 from flows.state import Identity, Services
 from handlers.ingestion.embeddings import generate_dense_embeddings, generate_sparse_embeddings
 from handlers.ingestion.storing import publish_documents, store_dense_vectors, store_documents, store_sparse_vectors
-from handlers.records import Document, Embeddings
+from handlers.records import Chunk, Document, Embeddings
 from handlers.retrieval.merging import hybrid_merge
 from handlers.retrieval.searching import keyword_search, vector_search
-from handlers.stores import IndexStore, TokenQuery, copy_index
+from handlers.stores import IndexStore, PinnedIndex, Restatement, TokenQuery, copy_index, prove
 from handlers.stores.memory import MemoryIndexStore
 from handlers.tags import TagFilter
-from handlers.token_vectors import late_interaction
+from handlers.token_vectors import late_interaction, pack
 from tests.support.embedders import HashedWords
 from tests.support.index_stores import chunks_of, document, embed, token_vectors
 
@@ -76,6 +76,44 @@ def test_they_are_content(store: IndexStore) -> None:
     copy = MemoryIndexStore()
     assert copy_index(store, copy).matches
     assert scored(copy) == scored(store)
+
+
+def embed_reversed(chunks: Sequence[Chunk]) -> Embeddings:
+    """As another model does."""
+    rows = np.ascontiguousarray(embed(chunks).vectors[:, ::-1])
+    packed = tuple(pack(np.ascontiguousarray(token_vectors(chunk.text)[:, ::-1])) for chunk in chunks)
+    return Embeddings(tuple(chunk.id for chunk in chunks), rows, "reversed", packed)
+
+
+def test_each_version_of_an_index_has_its_own(store: IndexStore) -> None:
+    publish(store, MADE)
+    old = scored(store)
+    beside: Any = PinnedIndex(store, store.begin_version("reversed"))
+    beside.note_way("vectors=new")
+    for each in MADE:
+        beside.put_vectors(chunks_of(each), embed_reversed(chunks_of(each)), run_id="r2")
+        beside.restate([Restatement(each.id, fingerprint="vectors=new", run_id="r2")])
+        assert scored(store) == old
+    assert beside.unfinished() == []
+    question = TokenQuery(np.ascontiguousarray(QUERY.tokens[:, ::-1]), "reversed")
+    new = scored(beside, question)
+    assert new.keys() == old.keys()
+    fresh: dict[str, Any] = {}
+    for name, made in (("1", embed(CHUNKS, tokens=True)), ("2", embed_reversed(CHUNKS))):
+        other = MemoryIndexStore()
+        versions = other.put_documents(MADE, CHUNKS, run_id="r1")
+        other.put_vectors(CHUNKS, made, run_id="r1")
+        other.publish(versions, expect=("vectors",))
+        fresh[name] = other.read_documents(["a", "b"])
+    for active in ("2", "1", "2"):  # switched to, rolled back, switched to again
+        store.switch_version(active)
+        assert scored(store, QUERY if active == "1" else question) == (old if active == "1" else new)
+        assert store.statistics()["token_vectors"] == 3
+        for name in fresh:
+            assert prove(PinnedIndex(store, name), fresh[name]).holds  # pyright: ignore[reportArgumentType]: an index
+    store.remove_version("1")
+    assert (scored(store, question), scored(store)) == (new, {})
+    assert prove(store, fresh["2"]).holds
 
 
 def test_those_of_too_few_chunks_are_refused(store: IndexStore) -> None:
