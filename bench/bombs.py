@@ -1,10 +1,10 @@
-"""Documents that harm careless readers, each ingested beside innocent ones: `python -m bench.bombs [NAME…]`.
+"""Documents that attack their readers, each ingested together with harmless ones: `python -m bench.bombs [NAME…]`.
 
 Every file of `tests/support/document_bombs.py` is ingested in full size with the limits that settings have by default,
-in a process of its own (with `--together`, all in one ingestion). A bomb is held if the ingestion ends with an exact
-balance, the innocent documents are found, the bomb is processed or set aside with a reason, and the main process stays
-below `--main-cpu-s` and `--main-mb`, with something added for the size of the file: a text of many words costs as much
-as it is long. The exit code is 1 if one is not held.
+in a separate process (with `--together`, all in one ingestion). A bomb is contained if the ingestion ends with an exact
+balance, the harmless documents are found, the bomb is processed or set aside with a reason, and the main process stays
+below `--main-cpu-s` and `--main-mb`, plus an allowance for the size of the file, since the cost grows with the length
+of a text. The exit code is 1 if one is not contained.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def _tried(names: list[str], given: argparse.Namespace) -> tuple[list[str], bool]:
-    """A row for each bomb, with the numbers of the whole ingestion in the last, and whether all were held."""
+    """A row for each bomb, with the numbers of the whole ingestion in the last one, and whether all were contained."""
     with tempfile.TemporaryDirectory(prefix="braid-bomb-") as folder:
         documents = Path(folder, "in")
         documents.mkdir()
@@ -110,7 +110,7 @@ def _look(watched: psutil.Process, used: dict[str, float], spent: dict[int, floa
 
 
 def _ingested(folder: Path) -> dict[str, Any]:
-    """What became of the documents in a folder."""
+    """The outcomes of the documents in a folder."""
     from tests.support.identities import balance as balance_of
     from tests.support.ingesting import ingest, opened, settings_in
 

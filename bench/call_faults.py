@@ -117,7 +117,7 @@ class _Stormy:
 
 
 def storms(tries: int) -> Row:
-    """Three of ten calls fail for now, again and again."""
+    """Three of ten calls fail transiently, again and again."""
     wanted = undisturbed()
 
     def attempt(place: Place, number: int) -> int | None:
@@ -134,7 +134,7 @@ def storms(tries: int) -> Row:
 
 
 def clock_jumps(tries: int) -> Row:
-    """The machine's clock jumps by up to a day, ahead and back, with every look at it."""
+    """The machine's clock jumps by up to a day, forwards and backwards, each time it is read."""
     wanted, real = undisturbed(), time.time
 
     def attempt(place: Place, number: int) -> int | None:

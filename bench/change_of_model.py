@@ -1,4 +1,5 @@
-"""Questions during a change of model: none mixed, none failed; how long a switch takes, how much room versions need.
+"""Questions during a change of model must neither fail nor mix versions; also measures the time of a switch and the
+space of versions.
 
 Questions are asked while the new model is built, and after that until all are asked, while the index is switched to and
 fro. An answer is mixed if it is not full, or has a score that is not of the model of its version.

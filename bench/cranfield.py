@@ -1,4 +1,4 @@
-"""How well the index finds: nDCG@10, recall and MRR on the Cranfield collection, and what a query takes.
+"""Search quality (nDCG@10, recall and MRR) on the Cranfield collection, and the time of a query.
 
     python -m bench.cranfield --data FOLDER        (or BRAID_CRANFIELD=FOLDER)
 

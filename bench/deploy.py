@@ -1,4 +1,4 @@
-"""How long `braid deploy` takes for all pipelines beside one `prefect deploy` of one flow, each a process of its own.
+"""The time of `braid deploy` for all pipelines, compared with `prefect deploy` of one flow, each in a separate process.
 
 Run: python -m bench.deploy
 """
@@ -20,7 +20,7 @@ ROUNDS = 3
 def main() -> None:
     with running_server() as url:
         environment = {**os.environ, "PREFECT_API_URL": url, "PYTHONPATH": str(ROOT)}
-        timed(["deployments", "deploy"], environment)  # makes the work pool, and fills the caches of the disk
+        timed(["deployments", "deploy"], environment)  # creates the work pool, and fills the disk caches
         one = [timed(["prefect", "--no-prompt", "deploy", "-n", "search"], environment) for _ in range(ROUNDS)]
         ours = [timed(["deployments", "deploy"], environment) for _ in range(ROUNDS)]
     print(

@@ -1,4 +1,4 @@
-"""How much of real files' text arrives: `python -m bench.extraction FOLDER`.
+"""Measures how much of the text of real files is extracted: `python -m bench.extraction FOLDER`.
 
 Every file below FOLDER is read as an ingestion would read it, and its words are compared with those of another reader:
 pandoc for DOCX, ODT, RTF, EPUB, LaTeX, Org and notebooks, `pdftotext` for PDF, python-pptx for PPTX, lxml for HTML,
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def score_of(path: Path, name: str) -> tuple[Score, str | None]:
-    """What arrives of one file, and its text."""
+    """The score of one file, and its text."""
     data, kind = path.read_bytes(), path.suffix.lower()
     started = time.perf_counter()
     try:

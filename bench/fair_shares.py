@@ -22,12 +22,12 @@ from flows.testkit import run_virtually
 
 DAY_S = 86_400.0
 CALL_S = 60.0
-"""A call embeds a batch of documents."""
+"""The seconds of a call, which embeds a batch of documents."""
 
 
 @dataclass
 class Provider:
-    """Bears `capacity` calls at once; answers the others with 429."""
+    """Accepts `capacity` calls at once; answers the others with 429."""
 
     capacity: int
     dice: random.Random
@@ -87,7 +87,7 @@ class Week:
             await asyncio.sleep(ending.retry_after_s or 1.0)
 
     async def burst(self, tenant: str, calls: int, promise_s: float) -> None:
-        """A source has changed: all of its calls want to be made at once."""
+        """A source has changed, so all of its calls are requested at once."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         await asyncio.gather(*(self.call(Share(tenant)) for _ in range(calls)))

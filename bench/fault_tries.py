@@ -1,4 +1,4 @@
-"""One kind of fault, tried several times: how often it was survived, and what was lost."""
+"""Tries one kind of fault several times, and counts the survived tries and the losses."""
 
 import tempfile
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from tests.support import killing
 
 @dataclass(frozen=True)
 class Row:
-    """What came of one kind of fault."""
+    """The results for one kind of fault."""
 
     fault: str
     tried: int
@@ -52,7 +52,7 @@ class Place:
         return record, found
 
     def go_on(self, run_id: str) -> "tuple[RunResult, int]":
-        """Resume a run; and how much of it was lost."""
+        """Resume a run, and count the losses."""
         record, before = self.record(run_id)
         calls = len(self.called())
         result = killing.run(RunStore(self.url), f"{run_id}-on", self.handlers(), record)
@@ -68,7 +68,7 @@ def undisturbed() -> RunResult:
 
 
 def try_each(fault: str, tries: int, attempt: Callable[[Place, int], int | None]) -> Row:
-    """Try `attempt` in folders of its own; it says what was lost, or None if the run did not end as it should."""
+    """Try `attempt` in separate folders; it returns the losses, or None if the run did not end as expected."""
     survived = lost = 0
     for number in range(tries):
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:

@@ -1,12 +1,12 @@
-"""Everything that we can break, broken: how often it was tried, how often survived, and what was lost.
+"""Injects every fault that we can, and counts tries, survived tries and losses.
 
     python -m bench.faults                  all rows, some minutes; a Prefect server and a PostgreSQL are started
     python -m bench.faults --quick          fewer tries, without servers: a minute
     python -m bench.faults --only "full disk"
 
-A row is survived if the run, or the run that goes on from it, ends exactly as an undisturbed one (status and hash of
-the final state). Lost counts calls that were kept and are done again, outcomes that are missing, and results that
-differ. The exit code is 1 if anything was lost or not survived.
+A try is survived if the run, or the run that resumes it, ends exactly as an undisturbed one (status and hash of the
+final state). Losses are kept calls that are repeated, missing outcomes, and different results. The exit code is 1 if
+anything was lost or not survived.
 """
 
 import argparse

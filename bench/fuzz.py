@@ -1,7 +1,7 @@
 """Random trees against the oracles of outcomes and of values: `python -m bench.fuzz --trees 5000 --each 5 --threads`.
 
-Without `--threads` the schedules run in virtual time. It prints its progress, stops at nothing, names each tree and
-schedule that broke a promise, and exits with 1 if there were any.
+Without `--threads` the schedules run in virtual time. It prints its progress, continues after failures, names each tree
+and schedule that broke a promise, and exits with 1 if there were any.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from tests.support.random_trees import random_tree
 
 START = {"seed": "s", "items": ["a", "b", "c"]}
 THREAD_SECOND_S = 0.01
-"""With threads, a second of a tree's timeouts and delays lasts so long."""
+"""With threads, the real duration of one second of a tree's timeouts and delays."""
 TICK_S = 0.0005
 
 

@@ -1,4 +1,4 @@
-"""What recurring ingestion costs: documents a second cold, warm and with 1 % changed, beside bare function calls.
+"""The cost of recurring ingestion: documents per second cold, warm and with 1 % changed, next to bare function calls.
 
     python -m bench.incremental --documents 10000
 

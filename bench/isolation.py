@@ -1,4 +1,4 @@
-"""What isolating a context with 10,000 documents costs a branch, against `copy.deepcopy`, in one run.
+"""The cost of isolating a context with 10,000 documents for a branch, compared with `copy.deepcopy`, in one run.
 
 python -m bench.isolation
 """

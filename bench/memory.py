@@ -1,4 +1,4 @@
-"""Memory while ingesting: large documents stay below a limit, and many small ones do not make it grow.
+"""Memory during an ingestion: it stays below a limit for large documents, and does not grow with many small ones.
 
     python -m bench.memory --documents 2000 --kilobytes 1000
     python -m bench.memory --documents 50000 --kilobytes 1
@@ -60,8 +60,8 @@ class Watch:
 
 
 def peak_mb() -> float:
-    """The most memory that was resident at any time of this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6  # Linux says kibibytes
+    """The peak resident memory of this process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6  # Linux reports kibibytes
 
 
 def main() -> None:

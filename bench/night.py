@@ -1,6 +1,6 @@
-"""A night in short, with everything killed in turn: `python -m bench.night --minutes 60`.
+"""A shortened night in which every process is killed in turn: `python -m bench.night --minutes 60`.
 
-`braid up` and a worker of a second pool are started again when they end, as systemd does; nobody else lends a hand.
+`braid up` and a worker of a second pool are restarted when they end, as systemd does; there is no other intervention.
 Schedules start a run every minute, every two and every ten. Meanwhile server, worker, the process of a run, the page
 for searching, `braid up` and the other worker are killed, a run is cancelled, the disk is full for half a minute, and
 all is stopped and started again. Two minutes after the last start, every promise is checked; the exit code is 1 if one
@@ -21,11 +21,11 @@ from bench.night_checks import broken_promises, summary
 from bench.night_world import POOLS, World, night_world
 
 SETTLE_S = 120.0
-"""After the last start; then everything must be right."""
+"""Seconds after the last start until everything must be right."""
 
 
 def accidents(world: World) -> Iterator[tuple[str, Callable[[], None]]]:
-    """What happens, in turn and for ever."""
+    """The accidents, in turn and without end."""
     return cycle(
         [
             ("kill the server", lambda: world.kill_program("server")),
@@ -48,7 +48,7 @@ def _both(world: World) -> None:
 
 
 def night(world: World, minutes: float, every_s: float) -> list[str]:
-    """Live through it; returns the promises that were broken."""
+    """Run the night, and return the broken promises."""
     world.note("start")
     world.wait(180, until=world.is_up)
     world.wait(60, until=lambda: "Braid is at" in (world.folder / "up.log").read_text())

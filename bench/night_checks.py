@@ -1,4 +1,4 @@
-"""What must hold in the morning after `bench.night`: nothing lost, nothing double, one truthful end for every run."""
+"""The checks after `bench.night`: nothing is lost or duplicated, and every run has one correct final state."""
 
 import json
 from collections import Counter
@@ -23,7 +23,7 @@ _FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 def broken_promises(world: World, began: float, ended: float) -> list[str]:
-    """A line for everything that is not as it must be; empty after a good night."""
+    """A line for each broken promise; empty after a good night."""
     deployments = {each["id"]: each for each in world.all("/deployments/filter", {})}
     runs = world.all("/flow_runs/filter", {})
     recorded = json.loads(world.braid("runs", "--limit", "10000", "--json"))["runs"]

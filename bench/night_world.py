@@ -115,7 +115,7 @@ class Kept:
 
 @dataclass
 class World:
-    """The folder of a night, with what runs in it."""
+    """The folder of a night, and its programs."""
 
     folder: Path
     home: Path
@@ -130,7 +130,7 @@ class World:
         print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
     def wait(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
-        """Keep the programs running for so long, or until something holds."""
+        """Keep the programs running for `seconds`, or until a condition holds."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self.up.look()
@@ -146,7 +146,7 @@ class World:
         return answer.json() if answer.content else None
 
     def all(self, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
-        """Every object that a filter finds, page by page."""
+        """All objects that match a filter, read page by page."""
         found: list[dict[str, Any]] = []
         while page := self.post(path, {**body, "limit": 200, "offset": len(found)}):
             found += page
@@ -205,7 +205,7 @@ class World:
         filler.unlink(missing_ok=True)
 
     def ledger(self) -> list[tuple[str, str]]:
-        """Flow run and step of everything that was done."""
+        """The flow run and step of each call."""
         lines = [line.split() for line in (self.folder / "ledger").read_text().splitlines()]
         return [(line[0], line[1]) for line in lines]
 
@@ -221,7 +221,7 @@ class World:
 
 @contextmanager
 def night_world(folder: Path) -> Iterator[World]:
-    """Everything set up and nothing started; at the end, all of it stopped."""
+    """Set everything up without starting it; stop everything at the end."""
     home = folder / "home"
     home.mkdir()
     mounted = _mount(home)

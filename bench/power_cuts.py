@@ -1,8 +1,8 @@
 """A power cut after every change of a file: `python -m bench.power_cuts`.
 
-Two ingestions are recorded once, change by change. For every change and each kind of loss, the disk is made as a cut
-right after it would leave it, and a run goes on from there. What was reported as ended must be there, and the index
-must be that of an undisturbed run. Exits with 1 if anything is lost.
+Two ingestions are recorded once, change by change. For every change and each kind of loss, the disk is put into the
+state after a cut at that point, and a run continues from there. Work that was reported as ended must exist, and the
+index must be that of an undisturbed run. Exits with 1 if anything is lost.
 """
 
 import argparse
@@ -27,7 +27,7 @@ LOSSES = ("all unsynced", "index only", "run store only", "some writes", "torn w
 
 
 def disk_after(disk: Disk, loss: str, seed: int) -> dict[str, bytes]:
-    """The disk after a cut, and what the run had reported before it."""
+    """The disk after a cut, and the work that the run had reported before it."""
     chance = random.Random(seed)
     match loss:
         case "all unsynced":

@@ -1,4 +1,5 @@
-"""Ingest a folder of real files with the real embedder: what became of each, and whether rare phrases find their files.
+"""Ingests a folder of real files with the real embedder, and checks their outcomes and that rare phrases find their
+files.
 
     python -m bench.real_files FOLDER
 
@@ -23,7 +24,7 @@ from flows.author import RunResult
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _PHRASE = 8
-"""Words of a phrase."""
+"""The number of words of a phrase."""
 
 
 def main() -> None:
@@ -76,7 +77,7 @@ def report(settings: Settings, result: RunResult) -> dict[str, list[str]]:
 
 
 def search(settings: Settings, texts: Mapping[str, list[str]], dice: random.Random, most: int) -> dict[str, bool]:
-    """Whether each of some files is the first hit for a phrase of its own."""
+    """Check for a sample of files whether each is the first hit for a phrase that only it contains."""
     searches = Searches(settings, load_catalog(settings))
     holders: dict[str, set[str]] = {}
     for name, passages in texts.items():

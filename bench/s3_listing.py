@@ -1,4 +1,4 @@
-"""A large S3 prefix: what listing and ingesting it cost, and that the second ingestion downloads nothing.
+"""A large S3 prefix: the cost of listing and ingesting it, and a check that the second ingestion downloads nothing.
 
     python -m bench.s3_listing --keys 12000
 

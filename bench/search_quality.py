@@ -1,4 +1,4 @@
-"""How well each way of searching finds on collections with judgements, and whether known items come first.
+"""The quality of each way of searching on collections with judgements, and whether known items are the first hit.
 
     python -m bench.search_quality FOLDER…
 

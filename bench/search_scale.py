@@ -1,4 +1,4 @@
-"""How fast an index of many passages is searched, alone and while it grows, beside libraries for search.
+"""The speed of searches in a large index, alone and while it grows, next to libraries for search.
 
     python -m bench.search_scale [--passages 10000 --passages 200000] [--store sqlite --store postgres]
                                  [--library faiss …] [--keep FOLDER] [--questions 60]
@@ -7,7 +7,7 @@ The passages are made up (`bench.search_corpus`). Each store and library is meas
 the CPU time of the first question of a process, `warm` that of the next ones, `publication` that of the first question
 after another writer has published eighty passages. A question asks for the fifty best by meaning and the fifty best by
 words and reads five of them. `recall` is the share of the truly nearest fifty. CPU times are those of this process;
-of PostgreSQL, whose server computes, the times that pass are what counts. Needs the extra `test`, and the libraries
+for PostgreSQL, whose server does the work, the elapsed times count. Needs the extra `test`, and the libraries
 that are to be measured (`pip install faiss-cpu usearch tantivy bm25s lancedb qdrant-client`).
 """
 

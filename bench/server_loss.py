@@ -1,4 +1,4 @@
-"""Kill the Prefect server in the middle of a run, and count what was lost: `python -m bench.server_loss`.
+"""Kills the Prefect server in the middle of a run, and counts the losses: `python -m bench.server_loss`.
 
 The run, in a process of its own, has twelve calls one after the other, side by side and in a loop. The server gets
 SIGKILL while they go on and comes back on the same port with the same database, `--away` seconds later, or only after

@@ -1,4 +1,4 @@
-"""How fast `braid serve` answers searches: p50, p95 and memory for 1, 8 and 50 askers, alone and during an ingestion.
+"""The speed of `braid serve`: p50, p95 and memory for 1, 8 and 50 clients, alone and during an ingestion.
 
     python -m bench.serving --passages 100000 [--store sqlite] [--seconds 15] [--workers 1] [--keep FOLDER]
 

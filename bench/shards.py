@@ -1,4 +1,4 @@
-"""What becomes of a sharded ingestion whose worker is killed: PostgreSQL behind Prefect and the index, real workers.
+"""A sharded ingestion whose worker is killed, with real workers, and PostgreSQL for Prefect and the index.
 
     python -m bench.shards --documents 2000 --workers 4 --shards 8
 
@@ -35,7 +35,7 @@ from tests.support.system_postgres import run_system_postgres
 INDEX = "archive"
 POOL = "shards-of-bench"
 BROKEN_EVERY = 50
-"""One document of so many is one that cannot be read."""
+"""One document in this many is unreadable."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,8 @@ def _kill_a_busy_worker(
     try:
         while coordinator.poll() is None:
             done = store.statistics()["documents"]
-            # Those that have written down that they began; another one would be missed only after minutes.
+            # Only runs that have recorded their start, since the loss of another one would be noticed only after
+            # minutes.
             busy = {record.process for record in runs.running()} if done > after else set[int | None]()
             for worker in workers:
                 if any(child.pid in busy for child in psutil.Process(worker.pid).children(recursive=True)):

@@ -1,4 +1,4 @@
-"""Whether `braid serve` leaks: mixed requests for ten minutes, and what the server holds after each round of them.
+"""Checks `braid serve` for leaks: mixed requests for ten minutes, and the server's resources after each round.
 
     python -m bench.soak [--minutes 10] [--passages 5000] [--store sqlite]
 
@@ -43,7 +43,7 @@ _RISE, _MORE = 0.05, 3
 
 @dataclass(frozen=True)
 class Sample:
-    """What all processes of the server hold after a round."""
+    """The resources of all processes of the server after a round."""
 
     minutes: float
     answers: int
@@ -279,7 +279,7 @@ def _slow_model() -> Iterator[str]:
                 return  # the listener left
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Model)
     threading.Thread(target=server.serve_forever, daemon=True).start()

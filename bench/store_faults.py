@@ -113,7 +113,7 @@ def concurrent_runs(runs: int) -> Row:
 
 
 def corrupt_content(tries: int) -> Row:
-    """What was kept of finished calls cannot be read any more: it is done again, the rest is taken over."""
+    """Some results of finished calls have become unreadable: these calls are repeated, the others are reused."""
     wanted = undisturbed()
 
     def attempt(place: Place, number: int) -> int | None:

@@ -1,4 +1,4 @@
-"""How many rows a second the indexes store, beside a bare COPY and beside making what is stored.
+"""How many rows per second the indexes store, compared with a bare COPY and with making the rows.
 
     python -m bench.stores --documents 400
 

@@ -64,7 +64,7 @@ def main() -> int:
 
 
 def _check(seed: int, store: str, server: str, counts: Counter[str], *, files: int, changes: int) -> str:
-    """What went wrong with a tree; empty if nothing did."""
+    """The problem with a tree; empty if there is none."""
     with tempfile.TemporaryDirectory(prefix="braid-tree-") as name:
         folder = Path(name)
         url = {

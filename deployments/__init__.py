@@ -24,7 +24,7 @@ _FROM = {"Connection": "connection", "connect": "connection", "arun": "running",
 
 
 def __getattr__(name: str) -> Any:
-    """Import the names that users import only when they are used: most importers of this package need other rooms."""
+    """Import public names when they are first used, since most importers of this package need only its subpackages."""
     if name not in _FROM:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"deployments.{_FROM[name]}"), name)

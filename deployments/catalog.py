@@ -1,4 +1,4 @@
-"""The catalog: every pipeline that has a name, from our folder and from the folders of the settings."""
+"""The catalog: all named pipelines, from Braid's own folder and from the folders of the settings."""
 
 import importlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +16,7 @@ SUFFIXES = (".yaml", ".yml")
 
 @dataclass(frozen=True)
 class Catalog:
-    """Pipelines by name; a file that cannot be read is kept with its problems and does not hide the others."""
+    """Pipelines by name; an unreadable file is kept with its problems and does not affect the others."""
 
     loaded: Mapping[str, LoadedPipeline]
     broken: Mapping[Path, InvalidPipeline] = field(default_factory=dict[Path, InvalidPipeline])
@@ -26,9 +26,9 @@ class Catalog:
         return {name: found.pipeline for name, found in self.loaded.items()}
 
     def find(self, name: str) -> LoadedPipeline:
-        """The pipeline that is named `name`, or in the file `path/to/ingest.yaml`.
+        """The pipeline with that name, or in that file (`path/to/ingest.yaml`).
 
-        If no pipeline has exactly that name, `pipeline.ingest` and `ingest.yaml` stand for `ingest`.
+        If no pipeline has exactly that name, `pipeline.ingest` and `ingest.yaml` mean `ingest`.
 
         Raises:
             InvalidPipeline: the file has problems.
@@ -117,7 +117,7 @@ def _files(folders: Iterable[Path]) -> Iterator[Path]:
 
 
 def __getattr__(name: str) -> Any:
-    """The flow of the pipeline `name`: deployments that earlier versions made have this module as their entrypoint."""
+    """The flow of the pipeline `name`; deployments of earlier versions have this module as their entrypoint."""
     if name.startswith("__"):
         raise AttributeError(name)
     return getattr(importlib.import_module("deployments.server.entrypoints"), name)

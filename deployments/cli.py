@@ -53,11 +53,11 @@ _HELP = {
     "sources": "List the sources of sources.yaml with their age; check and try them.",
     "runs": "List runs, the newest first; `braid runs show RUN` shows one with every step.",
 }
-"""Of commands that have commands of their own."""
+"""The commands that have subcommands."""
 
 
 class _Commands(Mapping[str, Any]):
-    """The commands by name; a module is imported when its command is asked for, since some take long to import."""
+    """The commands by name; a module is imported when its command is used, since some modules are slow to import."""
 
     def __getitem__(self, name: str) -> Any:
         module, attribute, panel = _COMMANDS[name]
@@ -83,7 +83,7 @@ class _Group(TyperGroup):
         self.commands = _Commands()  # pyright: ignore[reportAttributeAccessIssue]  (nothing writes to it)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """List the commands by what their sources say, without importing them."""
+        """List the commands from the docstrings in their source files, without importing them."""
         commands = self.commands
         self.commands = {
             name: TyperCommand(name, help=_first_sentence(name), rich_help_panel=panel)
@@ -168,7 +168,7 @@ def main() -> None:
 
 
 def shadowing(load: Callable[[str], ModuleType] = importlib.import_module) -> str | None:
-    """A message about another package that has the name of one of ours, with the cure; None if there is none."""
+    """A message, with the cure, if another package hides one of ours by its name; else None."""
     for name in ("flows", "handlers"):
         found = load(name)
         path = Path(found.__file__ or next(iter(getattr(found, "__path__", ())), ""))

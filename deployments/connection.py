@@ -23,7 +23,7 @@ _PAGE = 500
 
 
 class Connection(Protocol):
-    """An index that can be asked; safe to use from several threads, and closed at the end of a `with` block."""
+    """An index for questions; safe to use from several threads, and closed at the end of a `with` block."""
 
     @property
     def index(self) -> str: ...
@@ -40,8 +40,8 @@ class Connection(Protocol):
     ) -> SearchAnswer:
         """The passages that answer a question, best first, in `hits`.
 
-        Only documents with one of the values of every tag in `filters` are found. `multi_query` and `hyde` let a
-        language model reword the question, or invent an answer, and search with that too.
+        Only documents with one of the values of every tag in `filters` are found. With `multi_query`, a language model
+        rewords the question; with `hyde`, it invents an answer. The search then uses these too.
 
         Raises:
             InvalidParameters: the question is empty, or `top` is below 1 or above 1000.
@@ -57,7 +57,8 @@ class Connection(Protocol):
         filters: Tags | None = None,
         on_text: Callable[[str], None] | None = None,
     ) -> AskAnswer:
-        """A language model's answer from the best `top` passages, with citations; `on_text` gets parts as they come.
+        """A language model's answer from the best `top` passages, with citations; `on_text` receives parts as they
+        arrive.
 
         Raises as `search` does, and:
             InvalidSettings: no language model is configured.

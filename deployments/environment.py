@@ -1,4 +1,4 @@
-"""Defaults of ours for settings of Prefect; settings of the user take precedence."""
+"""Braid's defaults for settings of Prefect; settings of the user take precedence."""
 
 import os
 from collections.abc import MutableMapping

@@ -1,4 +1,4 @@
-"""How fresh the named sources are: when each was last ingested well, and whether that is within its promise."""
+"""The freshness of named sources: the age of the last good ingestion, compared with the promised age."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -30,7 +30,7 @@ class Freshness:
     age_s: float | None
     fresh_within_s: float | None
     is_stale: bool
-    """Whether the promise is broken; a source without one is never stale."""
+    """Whether the promised age is exceeded; a source without a promise is never stale."""
     seen: int
     set_aside: int
 
@@ -39,7 +39,7 @@ class Freshness:
 
     @property
     def state(self) -> str:
-        """Whether the promise holds: `fresh`, `stale`, or nothing where nothing was promised."""
+        """`fresh` or `stale`; empty if nothing was promised."""
         return "" if self.fresh_within_s is None else "stale" if self.is_stale else "fresh"
 
     @property
@@ -59,7 +59,7 @@ def age_text(seconds: float) -> str:
 
 
 def freshness_of(settings: Settings, sources: Iterable[NamedSource] | None = None) -> list[Freshness]:
-    """The state of every named source, in the order of the file; those given, if they are.
+    """The freshness of the given sources, by default of all named ones, in the order of the file.
 
     Raises:
         InvalidPipeline: the file has problems.
@@ -90,7 +90,7 @@ def freshness_by_place(
 
 
 def freshness_from(source: NamedSource, balance: Mapping[str, Any]) -> Freshness:
-    """The state of a source by the balance of its last ingestion."""
+    """The freshness of a source, from the balance of its last ingestion."""
     good_at, promise = balance.get("good_at"), source.entry.fresh_within
     age = None if good_at is None else max(0.0, time.time() - good_at)
     return Freshness(

@@ -22,7 +22,7 @@ class MissingIndex(UnknownName):
 
 
 def index_names(settings: Settings) -> list[str] | None:
-    """The names of all indexes; None where they cannot be listed, because they are in memory only."""
+    """The names of all indexes; None if they are only in memory and cannot be listed."""
     url = settings.index_location(_PROBE)
     if is_postgres(url):
         from handlers.stores.postgres import names_in_database
@@ -33,14 +33,14 @@ def index_names(settings: Settings) -> list[str] | None:
 
 
 def require_index(settings: Settings, name: str) -> None:
-    """Refuse a name without an index, since opening it would create an empty one.
+    """Refuse the name of a missing index, since opening it would create an empty one.
 
     Raises:
         UnknownName: there is no such index; the message suggests the nearest.
     """
     url = settings.index_location(index_name(name))
     if url.startswith(_SQLITE) and _file_of(url).exists():
-        return  # without a look into every other file
+        return  # without opening every other file
     names = index_names(settings)
     if not _is_there(url, name, names):
         raise MissingIndex("index", name, names or ())
@@ -69,7 +69,7 @@ def locate_index(settings: Settings, name_or_url: str, *, must_exist: bool) -> s
     """The URL of the index with this name, or the URL itself.
 
     Raises:
-        UnknownName: it must exist, and does not.
+        UnknownName: `must_exist` is set, and it does not exist.
     """
     if "://" not in name_or_url:
         if must_exist:
@@ -103,11 +103,11 @@ def _file_of(url: str) -> Path:
 
 
 def _names_of_files(template: str) -> list[str]:
-    """The names that stand for `{index}` in the paths of index files."""
+    """The names that replace `{index}` in the paths of index files."""
     from handlers.stores.sqlite import may_be_index
 
     before, *after = template.split("{index}")
-    # Where the name is in a path twice, both must be the same.
+    # If the placeholder is in the path twice, both names must be equal.
     pattern = re.compile(re.escape(before) + r"([^/\\]+)" + r"\1".join(map(re.escape, after)))
     paths = glob.iglob("*".join(map(glob.escape, (before, *after))), include_hidden=True)
     matches = [match for path in paths if (match := pattern.fullmatch(path)) and may_be_index(path)]

@@ -1,7 +1,7 @@
-"""The running `braid serve` of a home: commands of the same user ask it, since its models and indexes are loaded.
+"""The running `braid serve` of a BRAID_HOME: commands of the same user ask it, since its models and indexes are loaded.
 
-Its address is in a private file, with a credential that its owner's commands show: the file lets them in, as it lets
-them read the indexes themselves. If anything there is unexpected, commands go on without the server.
+Its address is in a private file, with a credential for its owner's commands; who can read this file can also read the
+indexes. If the file or the answer is unexpected, commands work without the server.
 """
 
 import hashlib
@@ -25,23 +25,23 @@ logger = logging.getLogger(__name__)
 _FILE = "serve.json"
 _CONNECT_S = 1.0
 _SERVERS_OWN = {"home", "token", "tokens", "run_store_key", "sources", "judged"}
-"""Settings that change no answer, besides those of the server itself."""
+"""Settings that do not affect answers, besides those of the server itself."""
 
 
 @dataclass(frozen=True)
 class NearbyServer:
-    """A running server, as its file describes it."""
+    """A running server, from its file."""
 
     url: str
     credential: str
     process: ChildProcess
     settings: str
-    """A hash of the settings and pipelines that it started with; others might answer otherwise."""
+    """A hash of the settings and pipelines with which it started; with others, answers may differ."""
 
 
 @contextmanager
 def announced(settings: Settings, url: str) -> Generator[None]:
-    """Let commands of the same user find the server of this process while the block runs."""
+    """Announce the server of this process to commands of the same user while the block runs."""
     server = NearbyServer(url, secrets.token_urlsafe(32), child_process(os.getpid()), _hash(settings))
     try:
         _write(settings, server)
@@ -50,18 +50,18 @@ def announced(settings: Settings, url: str) -> Generator[None]:
     try:
         yield
     finally:
-        if _read(settings) == server:  # a server that was started later has put its own there
+        if _read(settings) == server:  # a server that started later has replaced the file
             _path(settings).unlink(missing_ok=True)
 
 
 def own_credential(settings: Settings) -> str | None:
-    """The credential with which commands come to the server that was announced last; None if there is none."""
+    """The credential of the last announced server; None if there is none."""
     known = _read(settings)
     return known.credential if known is not None else None
 
 
 def search_nearby(settings: Settings, index: str, asked: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The answer of the running server to a question, in the form of its REST; None if the server does not answer."""
+    """The running server's answer to a question, in its REST form; None if the server does not answer."""
     server = _read(settings)
     if server is None or server.process.process is None or server.settings != _hash(settings):
         return None

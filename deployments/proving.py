@@ -1,4 +1,4 @@
-"""Prove that an index holds what its sources give today: a fresh making of some or all of its documents, compared."""
+"""Proves an index: makes some or all of its documents again from their current sources, and compares."""
 
 import hashlib
 import logging
@@ -30,15 +30,15 @@ _AT_ONCE = 200
 
 @dataclass
 class ProofReport:
-    """The documents that were compared, their differences, and those that could not be compared."""
+    """The compared documents, their differences, and the documents that could not be compared."""
 
     index: str
     documents: int = 0
-    """Those that were made afresh."""
+    """The number of documents that were made again."""
     flaws: list["Flaw"] = field(default_factory=list["Flaw"])
     differences: list["Difference"] = field(default_factory=list["Difference"])
     changed: int = 0
-    """Documents whose sources have changed since; the next ingestion takes them."""
+    """Documents whose sources have changed since; the next ingestion processes them."""
     unproven: list[str] = field(default_factory=list[str])
     """Names of documents that no source of the index lists any more, or that cannot be read now."""
     repaired: int = 0
@@ -58,9 +58,9 @@ def prove_index(
     repair: bool = False,
     progress: Callable[[int], None] = lambda documents: None,
 ) -> ProofReport:
-    """Compare a share of the documents of an index, chosen by the seed, with what a fresh making gives.
+    """Compare a share of an index's documents (0 to 1, chosen by the seed) with the same documents made again.
 
-    Rows that belong to no document, and the checksums of vectors, are always looked through as a whole.
+    Orphaned rows and the checksums of vectors are always checked completely.
     """
     from handlers import stores
 
@@ -105,7 +105,7 @@ def _states(store: "IndexStore") -> Iterator["DocumentState"]:
 
 
 def _chosen(document_id: str, share: float, seed: str) -> bool:
-    """Whether a document is in the sample: each is about as often in one as any other."""
+    """Whether a document is in the sample; each document has the same chance."""
     digest = hashlib.sha256(f"{seed} {document_id}".encode()).digest()
     return int.from_bytes(digest[:8]) < share * 2**64
 
@@ -113,7 +113,7 @@ def _chosen(document_id: str, share: float, seed: str) -> bool:
 def _files(
     states: Mapping[str, "DocumentState"], store: "IndexStore", services: Services, index: str, report: ProofReport
 ) -> Iterator[tuple["Making", Sequence["SourceFile"]]]:
-    """The files of these documents as their sources list them now, some at a time, and how these were made."""
+    """Yield the current files of these documents from their sources, in batches, with the way they were made."""
     from handlers.ingestion import Making, making_of
     from handlers.sources import list_sources
     from handlers.stores import MemoryIndexStore
@@ -164,10 +164,10 @@ def _made_afresh(
     files: Sequence["SourceFile"],
     services: Services,
 ) -> list["StoredDocument"]:
-    """These documents as an ingestion into an empty index makes them now, in the way in which they were made.
+    """These documents, made again in the same way by an ingestion into an empty index.
 
     Raises:
-        OrchestrationError: the pipeline is no longer there, or no longer takes the parameters.
+        OrchestrationError: the pipeline no longer exists, or no longer accepts the parameters.
     """
     from handlers.sources import write_manifest
     from handlers.stores import MemoryIndexStore

@@ -19,7 +19,7 @@ _STATUS = {"Completed": "succeeded", "PartialSuccess": "partial"}
 
 
 class RefusedCall(OrchestrationError):
-    """The server answers with a problem; `status` is that of HTTP."""
+    """The server answers with a problem; `status` is the HTTP status."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Run pipelines from Python with the settings' values: the index, its services, the run store, names of the catalog."""
+"""Runs pipelines from Python with the settings: index, services, run store and catalog."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,9 +33,9 @@ def run(
 ) -> RunResult:
     """Run a pipeline to its end, as `flows.run` does: `run("ingest", source="manuals", index="manuals")`.
 
-    Names are those of the catalog. Handlers have the services of the index, and `services` besides; objects in there
-    stay open. With `record`, the run is kept in the run store, so that `braid runs` shows and `braid resume` continues
-    it. `settings` are those of the environment by default.
+    Names are looked up in the catalog. Handlers get the services of the index and those in `services`, whose objects
+    stay open. With `record`, the run is recorded in the run store, so that `braid runs` shows it and `braid resume` can
+    continue it. `settings` default to those of the environment.
 
     Raises:
         InvalidParameters: a parameter is missing, unknown or of the wrong type. InvalidPipeline: the pipeline cannot
@@ -75,7 +75,7 @@ async def arun(
 
 @dataclass(frozen=True)
 class _Setup:
-    """The settings, and how a call wants its run."""
+    """The settings, and the options of one call."""
 
     settings: Settings
     catalog: Catalog
@@ -105,7 +105,7 @@ class _Setup:
         if isinstance(pipeline, str):
             try:
                 return self.catalog.find(pipeline)
-            except UnknownName:  # perhaps a template
+            except UnknownName:  # it may be a template
                 pass
         return find_pipeline(pipeline, self.catalog.pipelines)
 

@@ -1,4 +1,4 @@
-"""How values of settings are written: names of indexes, budgets, tables and lists."""
+"""Parses values of settings: names of indexes, durations, budgets, tables and lists."""
 
 import re
 from collections.abc import Iterable
@@ -18,11 +18,11 @@ class InvalidSettings(OrchestrationError, ValueError):
 
 
 class InvalidIndexName(InvalidSettings):
-    """A name that no index can have."""
+    """A name that is not allowed for an index."""
 
 
 def index_name(name: str) -> str:
-    """The name of an index without the version that `NAME@VERSION` names: it becomes part of a path.
+    """The name of an index, checked because it becomes part of a path, without the version of `NAME@VERSION`.
 
     Raises:
         InvalidIndexName: it is empty, too long, or has other characters than letters, digits, `-`, `_` and single dots.
@@ -39,7 +39,7 @@ def index_name(name: str) -> str:
 
 
 def index_version(name: str) -> str | None:
-    """The version that `NAME@VERSION` names."""
+    """The version in `NAME@VERSION`."""
     return name.partition("@")[2] or None
 
 
@@ -50,7 +50,8 @@ def with_index_placeholder(template: str | None) -> str | None:
         ValueError: the placeholder is missing elsewhere; the message reads after the name of the setting.
     """
     if template is not None and template.startswith(("postgresql", "postgres:")) and "{index}" not in template:
-        return f"{template}{'&' if '?' in template else '?'}index={{index}}"  # a database holds any number of them
+        # A database can hold any number of indexes.
+        return f"{template}{'&' if '?' in template else '?'}index={{index}}"
     if template is not None and "{index}" not in template:
         raise ValueError("needs the placeholder {index}, else all indexes would be one")
     return template
@@ -60,10 +61,10 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def read_duration(value: Any) -> Any:
-    """The seconds that a text such as `15m` stands for; other values as they are.
+    """The seconds of a text such as `15m`; other values unchanged.
 
     Raises:
-        ValueError: the text is no duration.
+        ValueError: the text is not a duration.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", value.strip()) if isinstance(value, str) else None
     if isinstance(value, str) and found is None:
@@ -72,7 +73,7 @@ def read_duration(value: Any) -> Any:
 
 
 def duration_text(seconds: float) -> str:
-    """Seconds as a file may have them: `6h`."""
+    """Seconds as a duration text: `6h`."""
     fitting = [unit for unit, length in _SECONDS.items() if seconds >= length and seconds % length == 0]
     return f"{seconds / _SECONDS[fitting[-1]]:g}{fitting[-1]}" if fitting else f"{seconds:g}s"
 
@@ -81,7 +82,7 @@ def read_budget(texts: Iterable[str]) -> dict[str, float]:
     """`usd=5` texts as a budget by unit.
 
     Raises:
-        InvalidSettings: one is no unit with a number above 0, or a unit is given twice.
+        InvalidSettings: one is not a unit with a number above 0, or a unit is given twice.
     """
     found: dict[str, float] = {}
     for text in texts:
@@ -110,7 +111,7 @@ def read_table(text: str) -> Any:
         except OSError as error:
             raise ValueError(f"is neither JSON nor a file that can be read: {error}") from error
     try:
-        return YAML(typ="safe", pure=True).load(text)  # JSON is YAML
+        return YAML(typ="safe", pure=True).load(text)  # JSON is a subset of YAML
     except YAMLError as error:
         raise ValueError(f"cannot be read: {error}") from error
 

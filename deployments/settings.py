@@ -1,4 +1,4 @@
-"""Settings: everything that can be set from outside, as `BRAID_…` environment variables; all have defaults."""
+"""Settings: all `BRAID_…` environment variables; each has a default."""
 
 import json
 import os
@@ -29,7 +29,7 @@ WORK_POOL = "braid"
 SERVE_PORT = 4210
 """The default port of `braid serve`."""
 PIPELINES = Path(__file__).parent / "pipelines"
-"""The folder of our own pipelines."""
+"""The folder of Braid's own pipelines."""
 
 
 class Settings(BaseSettings):
@@ -247,12 +247,12 @@ class Settings(BaseSettings):
             return value
         try:
             return json.loads(value)
-        except ValueError:  # its message would show the text, and passwords with it
+        except ValueError:  # pydantic's message would include the text, and passwords in it
             raise ValueError('must be a JSON mapping from name to URL: {"sales": "sqlite:///sales.db"}') from None
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The values that nothing may show; of URLs, only their passwords are secret."""
+        """The secret values, which must never be shown; in URLs, only the passwords are secret."""
         found = (self.s3_secret, self.openai_api_key, self.run_store_key, *self.connections.values())
         urls = (self.database_url, self.index_url, self.openai_base_url, self.artifacts_url)
         return (*(one.get_secret_value() for one in found if one is not None), *(url for url in urls if url))
@@ -265,7 +265,7 @@ class Settings(BaseSettings):
         """The URL of an index.
 
         Raises:
-            InvalidSettings: the name cannot be that of an index.
+            InvalidSettings: the name is not allowed for an index.
         """
         return self.index_template.replace("{index}", index_name(name))
 
@@ -327,7 +327,7 @@ def load_settings() -> Settings:
 
 
 def misspelt_variables(environment: Mapping[str, str] | None = None) -> list[tuple[str, str | None]]:
-    """`BRAID_…` variables that set nothing, each with the nearest name that does."""
+    """`BRAID_…` variables without effect, each with the nearest valid name."""
     known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
     found = [name for name in (environment if environment is not None else os.environ) if name.startswith(PREFIX)]
     return [

@@ -1,4 +1,4 @@
-"""Read `sources.yaml`: the sources that have names, with the index each belongs to and how fresh it is to be."""
+"""Reads `sources.yaml`: the named sources, each with its index and promised freshness."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +16,7 @@ from flows.model import FrozenModel
 FILE = Path(__file__).parent / "sources.yaml"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 Check = Callable[["NamedSource"], Iterable[tuple[tuple[str, ...], str]]]
-"""Further problems of a source, each with the keys that lead to it."""
+"""A function that finds further problems of a source, each with the keys that lead to it."""
 
 
 class SourceEntry(FrozenModel):
@@ -72,7 +72,7 @@ class NamedSource(FrozenModel):
 
     @property
     def root(self) -> str:
-        """The canonical URI by which its index knows it."""
+        """The canonical URI that identifies it in its index."""
         from handlers.sources import kind_named
 
         return kind_named(self.kind).canonical(self.entry.place)
@@ -101,7 +101,7 @@ def find_source(sources: Mapping[str, NamedSource], name: str) -> NamedSource:
 
 
 def source_lock(settings: Settings, name: str) -> Path:
-    """The file that is locked on this machine by whoever ingests a source as it changes, or by its schedule."""
+    """The lock file of a source on this machine, for `braid watch` and scheduled ingestions."""
     return settings.home.absolute() / "locks" / f"source-{name}.lock"
 
 
@@ -110,7 +110,7 @@ def load_sources(settings: Settings, check: Check | None = None) -> dict[str, Na
 
     Raises:
         InvalidPipeline: everything that is wrong with the file, in the order of its lines.
-        InvalidSettings: the setting names no file.
+        InvalidSettings: the file of the setting does not exist.
     """
     path = settings.sources or FILE
     if settings.sources is not None and not path.is_file():
@@ -148,7 +148,7 @@ def read_sources(text: str, *, file: str, check: Check | None = None) -> dict[st
 
 
 def _readable(node: YamlNode, file: str) -> tuple[SourceEntry | None, list[Problem]]:
-    """The source without the values that cannot be read, and a problem for each of these values."""
+    """The source without invalid values, and a problem for each invalid value."""
     data: Any = node.data()
     try:
         return SourceEntry.model_validate(data), []
@@ -198,7 +198,7 @@ def _problems(source: NamedSource) -> Iterable[tuple[tuple[str, ...], str]]:
 
 
 def _clashes(found: Mapping[str, NamedSource], root: YamlNode, file: str) -> Iterable[Problem]:
-    """Sources of one place: their options are the same, and no two are the same source of an index."""
+    """Problems of sources with the same place: their options must be equal, and an index must not have one twice."""
     by_root: dict[str, NamedSource] = {}
     taken: dict[tuple[str, str, str], str] = {}
     for name, source in found.items():

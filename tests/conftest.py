@@ -1,4 +1,4 @@
-"""What all tests share: their marks, their order, one home for each process, and the search for what they leave behind."""
+"""Shared by all tests: marks, order, one home per process, and the detection of leaked resources."""
 
 import atexit
 import gc
@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _starts_server(item: pytest.Item) -> bool:
-    """Whether a test asks for a server, directly or as one of several stores."""
+    """Whether a test needs a server, directly or as one of several stores."""
     if not isinstance(item, pytest.Function):
         return False
     params = item.callspec.params.values() if hasattr(item, "callspec") else ()
@@ -66,13 +66,13 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def _own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A secret that one test makes known is nothing that the messages of others hide."""
+    """Forget the secrets of a test, so that messages of other tests do not hide them."""
     monkeypatch.setattr(secrecy, "_hidden", secrecy.HiddenValues())
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _own_garbage() -> Iterator[None]:
-    """What a module's tests leave to the garbage collector is found at their end, and told in pytest's summary.
+    """Report, in pytest's summary, resources that a module's tests leave to the garbage collector.
 
     Such is a connection that a client library gave up at an unlucky moment: as an error it would strike whichever test
     runs when it is collected.
@@ -93,14 +93,14 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End without taking the interpreter apart.
+    """End without the shutdown of the interpreter.
 
-    Some tests leave threads behind on purpose, calls that were given up. While such a thread lives, DuckDB's binding
-    takes its own objects for leaks and writes a page about them after pytest's summary.
+    Some tests leave threads of abandoned calls behind on purpose. While such a thread lives, DuckDB's binding reports
+    its own objects as leaks after pytest's summary.
     """
     shutil.rmtree(config.stash[_HOME], ignore_errors=True)
     if config.stash.get(_STATUS, None) not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        return  # pytest has more to say
+        return  # pytest prints more after this
     sys.stdout.flush()
     sys.stderr.flush()
     atexit._run_exitfuncs()  # servers and worker processes end here

@@ -30,7 +30,7 @@ BRAID = ("braid", "braid recorded", "braid prefect", "braid recorded prefect")
 SYSTEMS = ("threads", *PEERS, "prefect", *BRAID)
 BATCHED = ("prefect", *BRAID)
 SLOW = {("many", "prefect"), ("many", "braid prefect"), ("many", "braid recorded prefect"), ("many", "dbos")}
-"""One task run (or transaction) for each of 9,000 calls is nobody's way of working; these are left out."""
+"""Left out, because one task run (or transaction) for each of 9,000 calls is unrealistic."""
 TIMEOUT_S = 300.0
 
 

@@ -63,7 +63,7 @@ def _ratios(
         name, comma, batch = label.partition(",")
         if name != system or (batches and comma + batch not in batches):
             continue
-        # Peers that have no batches of their own are compared as they are.
+        # Peers without batches are compared without them.
         reference = figures.get(other + comma + batch)
         if reference is not None:
             yield Verdict(

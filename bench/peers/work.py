@@ -1,4 +1,4 @@
-"""The work of every row: step bodies, what they must have done, and the check of it. Standard library only."""
+"""The work of every row: step bodies, the expected calls, and their check. Standard library only."""
 
 import hashlib
 import re
@@ -46,7 +46,7 @@ TEXTS = 497
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of work: its name on the command line, and what people read."""
+    """One kind of work: its name on the command line, and its title."""
 
     name: str
     title: str
@@ -67,7 +67,7 @@ ROWS = {
 
 
 class Ledger:
-    """Which step bodies ran, on which item, and when."""
+    """Records which step bodies ran, on which item, and when."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""Common to all commands: options, output, exit codes and error messages."""
+"""Shared by all commands: options, output, exit codes and error messages."""
 
 import functools
 import inspect
@@ -65,17 +65,17 @@ BudgetOption = Annotated[
 
 
 def stdout() -> Console:
-    """For results."""
+    """The console for results."""
     return Console(highlight=False, width=_width(sys.stdout.isatty()))
 
 
 def stderr() -> Console:
-    """For progress and errors."""
+    """The console for progress and errors."""
     return Console(stderr=True, highlight=False, width=_width(sys.stderr.isatty()))
 
 
 def _width(terminal: bool) -> int | None:
-    """The width of the output: a terminal has its own, and lines in a file or a pipe should not be cut at 80."""
+    """The width of the output: that of the terminal; wide for a file or pipe, so that lines are not cut at 80."""
     return None if terminal or os.environ.get("COLUMNS") else 160
 
 
@@ -89,9 +89,9 @@ def emit(document: Any) -> None:
 
 
 def reported(command: Command) -> Command:
-    """The command, ended by its errors with a message and an exit code, never with a traceback; by Ctrl-C with 130.
+    """Wrap a command so that errors end it with a message and an exit code instead of a traceback, and Ctrl-C with 130.
 
-    It has the option `--verbose` too, which may stand before or after the command.
+    It also gets the option `--verbose`, which may precede or follow the command.
     """
     signature = inspect.signature(command)
 
@@ -124,7 +124,7 @@ def reported(command: Command) -> Command:
 
 
 def _is_from_outside(error: Exception) -> bool:
-    """Whether an error comes from files, the system or a database, rather than from a fault of ours."""
+    """Whether an error comes from files, the system or a database, rather than from a bug in Braid."""
     return isinstance(error, OSError) or type(error).__module__.startswith("sqlalchemy.")
 
 
@@ -160,7 +160,7 @@ def problem_json(problem: Problem) -> dict[str, Any]:
 
 
 def show_logs(verbose: bool) -> None:
-    """Send our log to stderr if `verbose`; else only progress and tables are shown."""
+    """Send Braid's log to stderr if `verbose`; otherwise only progress and tables are shown."""
     for name in ("flows", "handlers"):
         logger = logging.getLogger(name)
         if not verbose:
@@ -168,7 +168,7 @@ def show_logs(verbose: bool) -> None:
             continue
         from rich.logging import RichHandler
 
-        # Once, also if the option stands before the command and after it.
+        # Only once, even if the option is given both before and after the command.
         if not any(isinstance(handler, RichHandler) for handler in logger.handlers):
             logger.addHandler(RichHandler(console=stderr(), show_path=False))
         logger.setLevel(logging.INFO)

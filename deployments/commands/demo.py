@@ -104,7 +104,7 @@ def _show_summary(console: Console, result: RunResult, counts: dict[str, int], a
         table.add_row("time per question (median)", f"{median(a['seconds'] for a in answers) * 1000:.0f} ms")
     console.print()
     console.print(table)
-    # The sum does not measure a run in order: a step that waits for a processor counts that as its own time.
+    # The sum does not measure a sequential run, because a step's time includes waits for a processor core.
     console.print(
         "\nSteps that share a processor count their waiting too, so less than that may be saved; compare with "
         "braid demo --max-workers 1.",

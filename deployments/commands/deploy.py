@@ -98,7 +98,7 @@ def deploy(
 def _warn_of_lacking(
     names: Sequence[str], catalog: Catalog, settings: Settings, *, server: str, pool: str | None
 ) -> None:
-    """Warn if workers lack folders or modules; the pipelines of other folders could not be found by a run."""
+    """Warn if workers lack folders or modules, because their runs could not find the pipelines."""
     from deployments.server.worker_environment import lacking, needed_by
 
     chosen = [catalog.find(name) for name in names] or list(catalog.loaded.values())

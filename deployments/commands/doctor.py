@@ -77,7 +77,7 @@ def doctor(
 
 
 def examine(settings: Settings, *, repair: bool = False) -> Iterator[Finding]:
-    """All findings, topic by topic; a check that fails is a finding, and the others go on."""
+    """All findings, topic by topic; a check that raises becomes a finding, and the other checks continue."""
     topics: dict[str, Callable[[Settings], Iterator[Finding]]] = {
         "versions": _versions,
         "settings": _settings,
@@ -121,7 +121,7 @@ def _versions(_: Settings) -> Iterator[Finding]:
 
 
 def unmet_requirements(distribution: str) -> Iterator[Finding]:
-    """Packages in a version that this distribution refuses: pip installs them later with no more than a warning."""
+    """Packages in a version that this distribution does not support; pip installs such versions with only a warning."""
     from packaging.requirements import Requirement
 
     own = f"{distribution} {importlib.metadata.version(distribution)}"
@@ -232,7 +232,7 @@ def _artifacts(settings: Settings) -> Iterator[Finding]:
     storage = Storage(settings.storage_options)
     root = settings.artifacts_root
     if root.startswith(("s3://", "s3a://")):
-        return  # called with the other services
+        return  # checked together with the other services
     there = storage.exists(root)
     if "://" not in root and not _can_be_written(Path(root)):
         yield Finding("artifacts", "error", f"{root} cannot be written; set BRAID_ARTIFACTS_URL or BRAID_HOME")
@@ -303,7 +303,7 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 
 
 def _prefect(settings: Settings, *, repair: bool) -> Iterator[Finding]:
-    # Prefect takes seconds to import, so it is only imported where there is a server.
+    # Prefect takes seconds to import, so it is imported only if there is a server.
     if os.environ.get("PREFECT_API_URL") or running_url(settings.home / "server"):
         yield from check_server(settings, repair=repair)
     else:
@@ -315,7 +315,7 @@ def _prefect(settings: Settings, *, repair: bool) -> Iterator[Finding]:
 
 
 def _can_be_written(folder: Path) -> bool:
-    """Whether a folder can be written, or made."""
+    """Whether a folder can be written or created."""
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     return nearest.is_dir() and os.access(nearest, os.W_OK)
 

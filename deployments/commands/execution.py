@@ -1,4 +1,4 @@
-"""Run a pipeline for a command: progress on stderr, the result on stdout, and the exit code for how it ended."""
+"""Run a pipeline for a command: progress goes to stderr, the result to stdout, and the status sets the exit code."""
 
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -22,7 +22,7 @@ EngineOption = Annotated[
 
 
 def execute(request: Request, *, settings: Settings, catalog: Catalog, json_output: bool) -> NoReturn:
-    """Run a request and end the command as the run ended."""
+    """Run a request, and end the command with the exit code of the run's status."""
     result = run_watched(request, settings=settings, catalog=catalog, quiet=json_output)
     if json_output:
         emit(result_json(result, index=request.index))
@@ -64,6 +64,6 @@ def ceiling_from(max_workers: int | None) -> Limit | None:
 
 
 def excluding(catalog: Catalog, name: str, more: Sequence[str]) -> list[str]:
-    """The files that a pipeline leaves out by default, and `more`."""
+    """The globs that a pipeline excludes by default, plus `more`."""
     declared = catalog.find(name).pipeline.parameters.get("exclude")
     return [*((declared.default or ()) if declared else ()), *more]

@@ -1,4 +1,4 @@
-"""`braid index prove`: whether an index holds what a fresh making gives, and the repair of what differs."""
+"""`braid index prove`: compares an index with its documents made again, and repairs differences."""
 
 import time
 from dataclasses import asdict

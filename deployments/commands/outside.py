@@ -18,7 +18,7 @@ from handlers.secrets import hide
 
 TIMEOUT_S = 10.0
 _CLUSTER_S = 40.0
-"""For a cluster, whose client takes seconds to import."""
+"""The time limit for a cluster, whose client takes seconds to import."""
 
 
 @dataclass
@@ -44,7 +44,7 @@ class _Service:
 def call_services(settings: Settings) -> Iterator[Finding]:
     """Call every service that the settings name; one finding each, in the order of the settings."""
     services = [*_models(settings), *_connections(settings), *_places(settings), *_clusters(settings)]
-    # Threads that nobody waits for: a client may take minutes to give up.
+    # In daemon threads, because a client may take minutes to give up.
     threads = [threading.Thread(target=service.ask, name="braid-doctor", daemon=True) for service in services]
     began = time.monotonic()
     for thread in threads:
@@ -59,7 +59,7 @@ def call_services(settings: Settings) -> Iterator[Finding]:
 
 
 def _first_line(error: Exception) -> str:
-    cause = getattr(error, "orig", None) or error  # SQLAlchemy's errors have the driver's
+    cause = getattr(error, "orig", None) or error  # SQLAlchemy's errors contain the driver's error
     text = (str(cause).strip().splitlines() or [""])[0]
     return text if isinstance(error, OrchestrationError) else f"{type(cause).__name__}: {text}"
 
@@ -97,7 +97,7 @@ def _list_models(settings: Settings, base_url: str, key: str | None) -> tuple[Le
 
 
 def _used_models(settings: Settings) -> Iterator[tuple[str, str, str]]:
-    """The models that the endpoint is used for: the setting, the purpose and the name."""
+    """The models used at the endpoint: setting, purpose and name."""
     from handlers.models import is_local
 
     if settings.chat_model:
@@ -110,7 +110,7 @@ def _used_models(settings: Settings) -> Iterator[tuple[str, str, str]]:
 
 
 def _is_listed(name: str, listed: frozenset[str]) -> bool:
-    """Some endpoints list `models/NAME` or `NAME:latest`, and take the name alone."""
+    """Whether a model is listed; some endpoints list `models/NAME` or `NAME:latest` but accept the plain name."""
     return any(each in (name, f"{name}:latest") or each.endswith(f"/{name}") for each in listed)
 
 

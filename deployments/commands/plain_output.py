@@ -1,4 +1,4 @@
-"""Output in encodings that cannot write every character: signs get plain spellings instead of ending the command."""
+"""Output in limited encodings: characters get plain spellings instead of an encoding error."""
 
 import codecs
 import sys
@@ -10,7 +10,7 @@ _ERRORS = "braid_plain"
 
 
 def write_plainly() -> None:
-    """Let stdout and stderr write characters that their encoding does not have by a plain spelling, else as `?`."""
+    """Make stdout and stderr replace characters outside their encoding by a plain spelling, else by `?`."""
     codecs.register_error(_ERRORS, _plain)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)

@@ -98,7 +98,7 @@ def _show_differences(first: Pipeline, second: Pipeline, json_output: bool) -> N
 
 
 def _estimate(settings: Settings, made: Plan) -> Estimate | None:
-    """An estimate from recorded runs; planning creates no run store where there is none."""
+    """An estimate from recorded runs; a missing run store is not created."""
     file = settings.run_store_url.removeprefix("sqlite:///")
     if file != settings.run_store_url and not Path(file).exists():
         return None

@@ -72,7 +72,7 @@ def resume(
     catalog = load_catalog(settings)
     earlier = find_run(run, settings)
     if deployed:
-        # The worker reads the parameters of that run in the run store; here are only those that replace them.
+        # The worker reads the parameters of that run from the run store; these only replace some of them.
         given: dict[str, Any] = {**read_parameters(parameter or ()), "resume_from": earlier.run_id}
         again = Request(
             catalog.find(earlier.pipeline),

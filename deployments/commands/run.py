@@ -95,13 +95,13 @@ def run(
 
 
 def _refuse_missing_index(request: Request, settings: Settings, catalog: Catalog) -> None:
-    """Refuse a missing index, unless the worker may have index files of its own; then its run fails at once instead."""
+    """Refuse a missing index, unless the worker may have its own index files; then its run would fail immediately."""
     if urlsplit(connect(settings)).hostname in _HERE or is_postgres(settings.index_location(request.index)):
         refuse_missing_index(request, settings=settings, catalog=catalog)
 
 
 def run_deployed(request: Request, settings: Settings, *, wait: bool, json_output: bool) -> NoReturn:
-    """Start a run of a deployment and end the command: at once with 0, or as the run ended."""
+    """Start a run of a deployment; end the command with 0, or with `wait` by the run's status."""
     url = connect(settings)
     from deployments.server.triggering import trigger  # imports Prefect, which takes seconds
 
@@ -121,7 +121,7 @@ def run_deployed(request: Request, settings: Settings, *, wait: bool, json_outpu
 
 
 def _outputs_of(flow_run_id: str, settings: Settings) -> list[OutputRecord]:
-    """The outputs of a flow run, if its worker has the same run store."""
+    """The outputs of a flow run, if its worker uses the same run store."""
     with open_run_store(settings) as store:
         record = store.of_flow_run(flow_run_id)
         return store.outputs(record.run_id) if record is not None else []

@@ -71,7 +71,8 @@ def search(
     }
     answer = None if local else search_nearby(settings, index, asked)
     failures: list[RenderableType] = []
-    if answer is None or answer["errors"]:  # here, an error can be shown with its cause and a cure
+    # If it failed, search in this process, which can show the error with its cause and cure.
+    if answer is None or answer["errors"]:
         answer, failures = _search_here(settings, index, asked)
     if json_output:
         emit({name: value for name, value in answer.items() if name != "explanation" or explain})
@@ -91,7 +92,7 @@ def search(
 def _search_here(
     settings: Settings, index: str, asked: Mapping[str, Any]
 ) -> "tuple[dict[str, Any], list[RenderableType]]":
-    """The answer of a search in this process, and its failures as they are shown."""
+    """The answer of a search in this process, and its failures for display."""
     from deployments.catalog import load_catalog
     from deployments.indexes import require_index
     from deployments.runs import Searches, checked_question, require_chat

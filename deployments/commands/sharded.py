@@ -20,7 +20,7 @@ def execute_in_shards(
     settings: Settings,
     json_output: bool,
 ) -> NoReturn:
-    """Ingest in shards and end the command as all of them together ended."""
+    """Ingest in shards, and end the command by the combined status."""
     from deployments.shards import Sharding, ingest_in_shards, read_tolerance, report_json, report_tables
 
     sharding = Sharding(shards, work_pool or WORK_POOL, read_tolerance(tolerated_failure))

@@ -1,11 +1,11 @@
-"""SIGTERM and SIGHUP end a command as Ctrl-C does: the run is stopped, and finished steps are kept."""
+"""SIGTERM and SIGHUP end a command like Ctrl-C: the run is stopped, and finished steps are kept."""
 
 import signal
 from types import FrameType
 
 
 def stop_on_signals() -> None:
-    """Treat SIGTERM and SIGHUP as Ctrl-C, unless they are ignored (`nohup`) or treated in another way already."""
+    """Handle SIGTERM and SIGHUP like Ctrl-C, unless they are ignored (`nohup`) or already have another handler."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # A shell without job control lets its background jobs ignore Ctrl-C; asyncio would then not stop a run.
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -16,7 +16,7 @@ def stop_on_signals() -> None:
 
 
 def _as_ctrl_c(_: int, frame: FrameType | None) -> None:
-    # Whoever handles Ctrl-C at the moment: in a run, asyncio, which cancels its main task.
+    # Call the current handler of Ctrl-C; during a run that is asyncio's, which cancels its main task.
     interrupt = signal.getsignal(signal.SIGINT)
     if not callable(interrupt):
         raise KeyboardInterrupt

@@ -90,7 +90,7 @@ def up(
 
 
 def _programs(server: LocalServer, runs: int) -> list[Program]:
-    """The programs to keep running; the search page stays at its address."""
+    """The programs to keep running; the search page keeps its address."""
 
     def service() -> Running:
         return server.start_service(int((server.state.service or "").rpartition(":")[2]))
@@ -138,13 +138,13 @@ def _make_paths_absolute(settings: Settings) -> None:
 
 
 def _ignored(number: int) -> bool:
-    """Whether the end of a terminal is to be ignored (`nohup`)."""
+    """Whether the hangup of the terminal is ignored (`nohup`)."""
     return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) is signal.SIG_IGN
 
 
 @contextmanager
 def _until_interrupted() -> Iterator[None]:
-    """Let Ctrl-C, SIGTERM and the end of its terminal end the block; none of them can interrupt the ending."""
+    """Ctrl-C, SIGTERM and a hangup of the terminal end the block; they cannot interrupt the clean-up."""
 
     def stop(_: int, __: FrameType | None) -> None:
         for number in _SIGNALS:

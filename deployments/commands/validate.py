@@ -14,7 +14,7 @@ from deployments.commands.problem_formats import github, sarif
 from deployments.runs import Request, load_handlers, plan_request
 from deployments.settings import Settings, load_settings
 from flows.author import Registry
-from flows.errors import InvalidPipeline, Problem, UnknownName
+from flows.errors import DuplicateName, InvalidPipeline, Problem, UnknownName
 from flows.loaders import UNREADABLE, LoadedPipeline
 from flows.model import remarks
 
@@ -76,12 +76,12 @@ def validate(
 
 
 def errors_of(problems: Iterable[Problem]) -> list[Problem]:
-    """The problems that a run would not get past."""
+    """The problems that would prevent a run."""
     return [problem for problem in problems if problem.level == "error"]
 
 
 def _holds_schedules(name: str, settings: Settings) -> bool:
-    """Whether a file is one of schedules: by its name, or by the setting."""
+    """Whether a file contains schedules, by its name or by the setting."""
     return Path(name).name == "schedules.yaml" or (settings.schedules is not None and Path(name) == settings.schedules)
 
 
@@ -110,7 +110,7 @@ def check(name: str, catalog: Catalog, *, registry: Registry | None = None) -> t
     try:
         return _planned(catalog.find(name), catalog, registry)
     except InvalidPipeline as invalid:
-        # The readable part of a broken file is checked further, so that people can mend everything at once.
+        # Check the readable part of a broken file as well, so that all problems are reported at once.
         more = _planned(invalid.draft, catalog, registry) if isinstance(invalid.draft, LoadedPipeline) else ()
         known = {(problem.line, problem.code) for problem in invalid.problems}
         known |= {(line, "unwritten-read") for line, code in known if code == "type-flow"}
@@ -123,6 +123,8 @@ def check(name: str, catalog: Catalog, *, registry: Registry | None = None) -> t
         return tuple(sorted([*invalid.problems, *new]))
     except UnknownName as unknown:
         return (Problem(name, 0, 0, "unknown-pipeline", str(unknown)),)
+    except DuplicateName as two:
+        return (Problem(name, 0, 0, "duplicate-name", str(two)),)
 
 
 def _planned(found: LoadedPipeline, catalog: Catalog, registry: Registry | None) -> tuple[Problem, ...]:

@@ -47,21 +47,25 @@ def watch(
     chosen = [find_source(known, name) for name in names] if names else list(known.values())
     if not chosen:
         raise OrchestrationError("there is nothing to watch: sources.yaml names no source")
+    asyncio.run(watch_places(chosen, locked_ingestion(settings, engine), every_s=every))
+
+
+def locked_ingestion(settings: Settings, engine: Engine) -> Ingest:
+    """Wait while a schedule or another watcher on this machine ingests a source, then ingest the remaining changes."""
     catalog = load_catalog(settings)
 
     async def ingest(source: NamedSource) -> None:
-        """While its schedule or another watcher of this machine ingests it, wait, and do what is left then."""
         text = f"{source.name}: is being ingested by another process; waiting for its end"
         async with file_locked(
             source_lock(settings, source.name), on_wait=lambda: stderr().print(text, style="dim", markup=False)
         ):
             await asyncio.to_thread(ingest_once, source, settings, catalog, engine)
 
-    asyncio.run(watch_places(chosen, ingest, every_s=every))
+    return ingest
 
 
 def ingest_once(source: NamedSource, settings: Settings, catalog: Catalog, engine: Engine) -> None:
-    """Ingest a source, and report what came of it."""
+    """Ingest a source, and report the result."""
     try:
         request = Request(catalog.find("ingest"), source.parameters, index=source.index, engine=engine)
         result = run_watched(request, settings=settings, catalog=catalog, quiet=True)
@@ -71,13 +75,15 @@ def ingest_once(source: NamedSource, settings: Settings, catalog: Catalog, engin
         balance = result.context.data.get("balance") or {}
         counts = ", ".join(f"{balance[name]:,} {name.replace('_', ' ')}" for name in _COUNTED if name in balance)
         stderr().print(f"{source.name}: {result.status}{f', {counts}' if counts else ''}", markup=False)
+        for each in result.errors:
+            stderr().print(f"{source.name}: {each.error}", style="bold red", markup=False)
 
 
 _COUNTED = ("processed", "unchanged", "set_aside")
 
 
 async def watch_places(sources: Iterable[NamedSource], ingest: Ingest, *, every_s: float) -> None:
-    """Ingest each source now and whenever it changes; changes while it is ingested lead to one more ingestion."""
+    """Ingest each source now and whenever it changes; changes during an ingestion lead to one more ingestion."""
 
     async def follow(source: NamedSource) -> None:
         await ingest(source)
@@ -90,7 +96,7 @@ async def watch_places(sources: Iterable[NamedSource], ingest: Ingest, *, every_
 
 
 async def _changes(source: NamedSource, every_s: float) -> AsyncIterator[object]:
-    """One item each time something may have changed; several changes while nobody asks are one."""
+    """Yield one item whenever something may have changed; changes between two requests are combined."""
     folder = Path(source.root.removeprefix("file://")) if source.root.startswith("file://") else None
     if folder is None or not folder.exists():
         while True:

@@ -1,7 +1,7 @@
 """A retriever of LlamaIndex: `BraidRetriever(connect("manuals"))`."""
 
 # pyright: reportMissingImports=false, reportUnknownMemberType=false
-# Its package is an extra that developers need not have.
+# Its package is an optional extra.
 from collections.abc import Mapping, Sequence
 
 from llama_index.core.retrievers import BaseRetriever

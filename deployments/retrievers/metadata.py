@@ -6,7 +6,7 @@ from deployments.service import Passage
 
 
 def metadata_of(hit: Passage) -> dict[str, Any]:
-    """Document, place and score of a passage; plain values, as every framework can store them."""
+    """Document, position and score of a passage, as plain values that every framework can store."""
     return {
         "document": hit.document,
         "document_id": hit.document_id,

@@ -1,4 +1,4 @@
-"""At the end of an ingestion that has built a version of an index: questions go to it as soon as it is whole."""
+"""Makes a new version of an index active at the end of the ingestion that completes it."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,21 +12,21 @@ _NAMED = 20
 
 @dataclass(frozen=True)
 class BuiltVersion:
-    """A version that is built beside the active one, and how far it is."""
+    """A version that is being built beside the active one, and its progress."""
 
     name: str
     model: str
     active: str
-    """The version that questions go to."""
+    """The active version."""
     unfinished: int
-    """Documents that are still to be made."""
+    """The number of documents that are still missing."""
     some: tuple[str, ...] = ()
     """The ids of some of them."""
     compared: str = ""
-    """How it answers the judged questions of the index."""
+    """Its result on the judged questions of the index."""
     is_worse: bool = False
     is_named: bool = False
-    """Whether somebody has named it, who will switch to it."""
+    """Whether the user has named it; then the user switches to it."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

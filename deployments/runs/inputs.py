@@ -1,8 +1,8 @@
-"""The inputs of pipelines that cannot declare any, and values that stand for what steps read.
+"""Inputs of pipelines that cannot declare parameters, and conversion of values for steps.
 
-Step lists of HPD, and plain lists of handlers, have no place for parameters: their runs start with a context that
-someone has filled. Here, every field that a step needs and no step writes is a parameter of such a pipeline. A folder
-or URL stands for the listing of its files wherever a step reads source files.
+Step lists of HPD and plain lists of handlers cannot declare parameters: their runs start with a filled context. Here,
+every field that a step needs and no step writes becomes a parameter of such a pipeline. A folder or URL is replaced by
+the listing of its files if a step reads source files.
 """
 
 from collections.abc import Container, Mapping
@@ -26,7 +26,7 @@ def with_inputs(
     *,
     fields: Container[str] = (),
 ) -> LoadedPipeline:
-    """The pipeline with a required parameter for each field that its steps need, if it has no place to declare them.
+    """The pipeline with a required parameter for each field that its steps need, if its dialect cannot declare them.
 
     `fields` are those that the run starts with anyway.
     """
@@ -35,7 +35,7 @@ def with_inputs(
     try:
         plan = make_plan(loaded.pipeline, registry=registry, catalog=catalog)
     except InvalidPipeline:
-        return loaded  # its problems are reported where it is planned
+        return loaded  # the planner reports its problems
     found = {read.name: _parameter(read) for read in open_reads(plan) if read.required and read.name not in fields}
     if not found:
         return loaded
@@ -44,7 +44,7 @@ def with_inputs(
 
 
 def bound_values(plan: Plan, values: Mapping[str, Any], services: Services, index: str) -> dict[str, Any]:
-    """The values that a run starts with: where steps read source files, a folder or URL becomes the listing."""
+    """The values that a run starts with; if steps read source files, a folder or URL becomes its listing."""
     listed = {
         leaf.reads[read.name] for leaf in plan.leaves for read in leaf.spec.reads or () if _is_listing(read.annotation)
     }

@@ -1,4 +1,4 @@
-"""Whether a version of an index answers judged questions as well as another one, before questions go to it."""
+"""Compares two versions of an index on judged questions, before the new one becomes active."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from flows.state import Identity, Services
 
 MEASURE = "ndcg@10"
 LEEWAY = 0.005
-"""So much less is not worse: with some hundred questions, equal models differ by as much."""
+"""The tolerated loss: with some hundred questions, equally good models differ by this much."""
 
 
 @dataclass(frozen=True)

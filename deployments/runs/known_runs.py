@@ -1,4 +1,4 @@
-"""The service `known_runs`: which runs are going on, for handlers that tidy up after dead ones."""
+"""The service `known_runs`: reports which runs are alive, for handlers that clean up after dead ones."""
 
 import time
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class KnownRuns:
     url: str
 
     def alive_and_dead(self) -> tuple[set[str], set[str]]:
-        """The ids of runs that are going on, together with those they continue; and of other recent runs."""
+        """The ids of running runs and the runs that they continue, and the ids of other recent runs."""
         from flows.run_store import RunStore  # SQLAlchemy takes a while to import
 
         store = RunStore(self.url)

@@ -1,4 +1,4 @@
-"""Let threads reuse the memory that other threads have freed."""
+"""Makes threads reuse memory that other threads have freed."""
 
 import ctypes
 import os
@@ -8,11 +8,10 @@ _ARENAS = 2
 
 
 def share_arenas() -> bool:
-    """Let the threads of this process share two of glibc's arenas; returns whether that was done.
+    """Limit glibc to two malloc arenas for all threads of this process; return whether that was done.
 
     By default each thread gets an arena of its own, up to eight per core, and an arena keeps freed memory. While large
-    documents are ingested, that is as much memory again as is in use. `MALLOC_ARENA_MAX` and `GLIBC_TUNABLES` take
-    precedence.
+    documents are ingested, that doubles the memory. `MALLOC_ARENA_MAX` and `GLIBC_TUNABLES` take precedence.
     """
     if "MALLOC_ARENA_MAX" in os.environ or "arena_max" in os.environ.get("GLIBC_TUNABLES", ""):
         return False

@@ -1,4 +1,4 @@
-"""The events of an ingestion that has ended, for automations; and the index as an asset of its sources."""
+"""The events at the end of an ingestion, for automations; and the index as a Prefect asset of its sources."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ DOCUMENT_FAILED, STALE = "braid.document.failed", "braid.source.stale"
 INGESTIONS = ("ingest", "ingest_shards")
 """The pipelines that ingest a source."""
 _NAMED = 100
-"""Documents that an event names."""
+"""The most documents that an event names."""
 _NOT_IN_KEYS = re.compile(r"[\s#?&%\"'<>\[\]{}|\\^`]")
 
 
@@ -38,13 +38,13 @@ def ingestion_notices(
 
 
 def freshness_facts(request: Request, values: Mapping[str, Any], settings: Settings) -> list[str]:
-    """How fresh the named source of an ingestion is now, for the first page of its run."""
+    """The freshness of an ingestion's named source, for the first page of its run."""
     if request.pipeline.name not in INGESTIONS:
         return []
     source = named_source(values, request.index, settings)
     try:
         found = freshness_of(settings, [source] if source is not None else [])
-    except OrchestrationError as error:  # a page need not fail because the index cannot be read
+    except OrchestrationError as error:  # an unreadable index must not fail the page
         return [f"How fresh its source is, is not known: {error}."]
     return [f"Source **{each.name}** is {each.text}." for each in found]
 
@@ -60,7 +60,7 @@ def share_of_ingestion(request: Request, values: Mapping[str, Any], settings: Se
 
 
 def named_source(values: Mapping[str, Any], index: str, settings: Settings) -> NamedSource | None:
-    """The named source that these parameters ingest; None if it has no name."""
+    """The named source that these parameters ingest; None if the source has no name."""
     from handlers.sources import canonical_place
 
     try:
@@ -79,7 +79,7 @@ def named_source(values: Mapping[str, Any], index: str, settings: Settings) -> N
 
 
 def resource_of(source: str) -> str:
-    """Prefect's id of a source, which is known by its name, or else by its place."""
+    """The Prefect resource id of a source: by its name, or else by its place."""
     return f"braid.source.{source}"
 
 

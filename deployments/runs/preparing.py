@@ -1,4 +1,4 @@
-"""From a request and the settings to a run that can start: overrides, plan, context, fingerprints, shared rates."""
+"""Prepares a run from a request and the settings: overrides, plan, context, fingerprints, shared rates."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -26,10 +26,10 @@ from flows.running import check_fields
 from flows.state import Context, EffectFingerprint, Identity, Services
 
 PlanOf: TypeAlias = Callable[[Request, Mapping[str, Any]], Plan]
-"""The plan of a request that starts with these fields."""
+"""Makes the plan of a request that starts with these fields."""
 _INDEX_STORE = "index_store"
 _OF_CHUNKS = ("index.vectors", "index.terms", "index.graph")
-"""Effects that belong to chunks. A chunk is known by its content, so it makes no difference where chunks come from."""
+"""Effects that belong to chunks. A chunk is identified by its content, so the origin of chunks does not matter."""
 
 
 def prepare(
@@ -41,7 +41,7 @@ def prepare(
     run_id: str | None = None,
     plan_of: PlanOf | None = None,
 ) -> Prepared:
-    """The plan and the context of a run; without `services`, those that the settings describe.
+    """The plan and the context of a run; `services` default to those of the settings.
 
     `plan_of` replaces `plan_request`.
 
@@ -87,9 +87,9 @@ def prepare(
 
 
 def refuse_missing_index(request: Request, *, settings: Settings, catalog: Catalog) -> None:
-    """Refuse a run that another process will make, if its steps search an index that is not there.
+    """Refuse a run for another process if its steps search a missing index.
 
-    A pipeline that cannot be planned here is left to that process, which may know more handlers.
+    A pipeline that cannot be planned here is not refused, since that process may have more handlers.
 
     Raises:
         MissingIndex: steps search the index, which does not exist and is written by no step.
@@ -129,7 +129,8 @@ def plan_request(
 
 
 def overrides_of(request: Request, settings: Settings) -> Overrides:
-    """Limits over those of the pipeline: the request's, else the settings', each unit of the budget by itself.
+    """The limits that override the pipeline's: the request's, else the settings', separately for each unit of the
+    budget.
 
     Resources and clusters are the settings'.
     """
@@ -151,11 +152,11 @@ def overrides_of(request: Request, settings: Settings) -> Overrides:
 
 
 _QUESTIONS = Share("questions", priority=10)
-"""Somebody waits for the answer."""
+"""The priority of runs whose answer a user waits for."""
 
 
 def _only_searches(plan: Plan) -> bool:
-    """Whether steps need the index and none can have made it, as far as the effects of handlers are known."""
+    """Whether steps need the index and no step can create it, as far as the effects of handlers are known."""
     specs = [leaf.spec for leaf in plan.leaves]
     makes = any(spec.effects is None or any(each.startswith("index.") for each in spec.effects) for spec in specs)
     return not makes and any(_INDEX_STORE in spec.needs for spec in specs)
@@ -174,7 +175,7 @@ def _effect_fingerprints(plan: Plan, values: Mapping[str, Any]) -> dict[str, Eff
 
 
 def _rates(plan: Plan, settings: Settings) -> SharedRates | None:
-    """The counter of calls per minute over all runs, where the plan uses a shared resource with such a limit."""
+    """The shared counter of calls per minute, if the plan uses a shared resource with such a limit."""
     shared = [common for one in plan.all_resources.values() for common in one.shared.values()]
     if not any(common.per_minute is not None or common.tokens_per_minute is not None for common in shared):
         return None

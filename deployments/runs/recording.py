@@ -1,4 +1,4 @@
-"""The record of a run in the run store, and everything that a resumed run takes over from an earlier one."""
+"""The record of a run in the run store, and the data that a resuming run reuses from the earlier one."""
 
 import logging
 import time
@@ -30,7 +30,7 @@ class Recording:
     item_seconds: Mapping[str, float]
 
     def start(self, prepared: Prepared, flow_run_id: str | None) -> Prepared:
-        """The run with its recorder, at the moment when it begins."""
+        """The run with its recorder; called when the run begins."""
         self.recorder.flow_run_id = flow_run_id
         return replace(
             prepared,
@@ -43,11 +43,11 @@ class Recording:
 
 
 def start_recording(prepared: Prepared, request: Request, *, settings: Settings) -> Recording:
-    """The recording of a run that is about to start; one that resumes another takes over its finished steps.
+    """The recording of a run that is about to start; a resuming run reuses the finished steps of the earlier one.
 
     Raises:
         ChangedPipeline: finished steps of that run no longer fit the plan, and the request does not force them.
-        OrchestrationError: that run is still going on.
+        OrchestrationError: the earlier run is still running.
     """
     from flows.run_store import Recorder
 
@@ -73,14 +73,14 @@ def start_recording(prepared: Prepared, request: Request, *, settings: Settings)
 
 
 def _forget_old(store: "RunStore", prepared: Prepared, *, older_than: float) -> None:
-    """Drop the results that are kept for so long only: finished calls, and the files of large outputs."""
+    """Drop expired results: finished calls, and the files of large outputs."""
     store.forget(older_than=older_than)
     services = prepared.context.services
     if "storage" not in services:
         return
     for run_id, uris in store.output_files(older_than=older_than).items():
         try:
-            for folder in {uri.rpartition("/")[0] for uri in uris}:  # each run has one for itself
+            for folder in {uri.rpartition("/")[0] for uri in uris}:  # each run has its own file
                 if folder.rpartition("/")[2] == run_id:
                     services["storage"].delete(folder, recursive=True)
         except OrchestrationError as error:  # the next run tries again
@@ -90,7 +90,7 @@ def _forget_old(store: "RunStore", prepared: Prepared, *, older_than: float) -> 
 
 
 def _take_over(resumes: "RunRecord", prepared: Prepared, store: "RunStore", *, force: bool) -> dict[str, float]:
-    """The budget that earlier runs have used. Checks first that the last of them can be resumed."""
+    """The budget that the earlier runs have used, after checking that the last of them can be resumed."""
     from flows.run_store import measure_fit
 
     if resumes.is_alive(time.time()) and not force:

@@ -1,4 +1,4 @@
-"""A request for one run: which pipeline, with which parameters, under which limits, and how it is run."""
+"""A request for one run: the pipeline, its parameters, the limits, and the way to run it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ TaskRunner: TypeAlias = Literal["threads", "dask", "ray"]
 
 @dataclass(frozen=True)
 class Request:
-    """One run as a command, a form or a Python call asks for it; the settings fill in the rest."""
+    """One run, requested by a command, a form or a Python call; the settings supply missing values."""
 
     loaded: LoadedPipeline
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -27,21 +27,21 @@ class Request:
     index: str = DEFAULT_INDEX
     """The parameter `index`, in a pipeline that declares it."""
     ceiling: Limit | None = None
-    """The most steps at once in the whole run, and where that is set."""
+    """The most concurrent steps in the whole run, and the origin of that limit."""
     budget: Mapping[str, float] = field(default_factory=dict[str, float])
     """The most that the run may use, by unit."""
     policy: Policy | None = None
-    """For parallel groups that declare none."""
+    """The policy of parallel groups that declare none."""
     task_runner: TaskRunner | None = None
-    """Where sync handlers run."""
+    """The place where sync handlers run."""
     engine: Engine = "prefect"
-    """As a Prefect flow with a task run per step, or by direct calls."""
+    """`prefect`: as a flow with a task run per step; `inline`: by direct calls."""
     resumes: "RunRecord | None" = None
-    """The earlier run that this one continues: steps that succeeded there are not run again."""
+    """The earlier run that this one continues; its successful steps are not run again."""
     force: bool = False
     """With `resumes`: run finished steps again that no longer fit the pipeline, instead of refusing to resume."""
     recorded: bool = True
-    """Whether the run store keeps the run."""
+    """Whether the run is recorded in the run store."""
 
     def __post_init__(self) -> None:
         """One index: the parameter and the index of the request are the same.

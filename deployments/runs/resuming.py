@@ -29,7 +29,7 @@ def find_run(run: str, settings: Settings) -> "RunRecord":
 
 
 def request_to_resume(record: "RunRecord", *, catalog: Catalog, given: Mapping[str, Any]) -> Request:
-    """The request that continues a run on its index; `given` are parameters that replace those it had.
+    """The request that continues a run on its index; `given` are parameters that replace the recorded ones.
 
     The pipeline is read again from its file, so that corrections made there count. If the file is gone, the recorded
     pipeline is used.

@@ -1,4 +1,4 @@
-"""Run a request to its end in this process: as a Prefect flow or by direct calls, recorded while it goes on."""
+"""Run a request to its end in this process, as a Prefect flow or by direct calls, with recording."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,11 +28,11 @@ def run_pipeline(
 ) -> RunResult:
     """The result of the run; a failed run is a result, not an exception.
 
-    `services` that are given are left open. `before_prefect` is called once everything has been checked and Prefect,
-    which takes seconds to start, comes next. `plan_of` replaces `plan_request`.
+    Given `services` stay open. `before_prefect` is called after all checks, before Prefect starts, which takes seconds.
+    `plan_of` replaces `plan_request`.
 
     Raises:
-        OrchestrationError: the run cannot start: its parameters, its pipeline, or its settings are wrong.
+        OrchestrationError: the run cannot start, because its parameters, pipeline or settings are wrong.
     """
     with _about_to_start(request, settings, catalog, services, plan_of) as (prepared, start):
         if request.engine == "prefect":
@@ -57,7 +57,7 @@ def _about_to_start(
     services: Services | None,
     plan_of: PlanOf | None = None,
 ) -> Iterator[tuple[Prepared, Start]]:
-    """The run, and the function that has it recorded; services that were not given are closed at the end."""
+    """The run, and a function that starts its recording; services that were not given are closed at the end."""
     prepared = prepare(request, settings=settings, catalog=catalog, services=services, plan_of=plan_of)
     if request.engine == "prefect":
         set_prefect_defaults()

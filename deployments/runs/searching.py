@@ -23,12 +23,12 @@ class Searches:
     settings: Settings
     catalog: Catalog
     _plans: dict[tuple[str, frozenset[str]], Plan] = field(default_factory=dict[tuple[str, frozenset[str]], Plan])
-    """By pipeline and the names of the fields that are given: a plan depends on no value of a field."""
+    """Plans by pipeline and names of the given fields, since a plan does not depend on the fields' values."""
 
     def run(
         self, pipeline: str, parameters: Mapping[str, Any], *, index: str, services: Services | None = None
     ) -> RunResult:
-        """The result of one question; the first one of its kind makes the plan for all.
+        """The result of one question; the first question with the same fields makes the plan for all.
 
         Raises:
             OrchestrationError: the run cannot start: its parameters, its pipeline, or its settings are wrong.

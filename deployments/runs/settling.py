@@ -1,4 +1,4 @@
-"""At the end of an ingestion: its balance, for the index, the command line and a page of the run."""
+"""The balance at the end of an ingestion, for the index, the command line and a page of the run."""
 
 import logging
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from flows.planning import Loop, Node, Plan, node_children
 logger = logging.getLogger(__name__)
 
 _NAMED = 100
-"""Objects that the page names, of each rule that `strict` would make an error."""
+"""The most objects that the page lists per rule that `strict` turns into an error."""
 
 
 def settling(plan: Plan, settings: Settings, index: str) -> Callable[[RunResult], None]:
-    """Settles a run of the plan at its end, if that is an ingestion, and leaves `balance` in its context.
+    """A function that settles a run of the plan at its end, if it is an ingestion, and writes `balance` to its context.
 
-    `index_version` says how far the version of the index is that the run has built, if it has built one.
+    `index_version` is the progress of the version of the index that the run has built, if any.
     """
 
     def settle_run(result: RunResult) -> None:
@@ -101,7 +101,7 @@ def _finish(result: RunResult, settings: Settings, index: str) -> None:
 
 
 def _not_done(plan: Plan, result: RunResult, over: str, count: int) -> dict[int, str]:
-    """Why batches are not done, by position; those of a loop that never began are not done either."""
+    """The reasons of unfinished batches, by position, including those of a loop that never began."""
     reasons = {position: f"was not ingested: {_why(result)}" for position in range(count)}
     ended = {outcome.path: outcome for outcome in result.outcomes if outcome.kind == "item"}
     causes = _causes(result)
@@ -121,7 +121,7 @@ def _loops(node: Node) -> list[Loop]:
 
 
 def _causes(result: RunResult) -> dict[StepPath, Outcome]:
-    """The first step that failed inside of everything, by path."""
+    """For each path, the first failed step inside it."""
     causes: dict[StepPath, Outcome] = {}
     for outcome in result.outcomes:
         if outcome.is_leaf and outcome.error is not None:

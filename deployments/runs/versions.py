@@ -1,4 +1,4 @@
-"""Which version of an index a run reads and writes: a question one whole version, an ingestion the one it builds."""
+"""Selects the version of an index for a run: a question reads one complete version, an ingestion the one it builds."""
 
 import threading
 from typing import Any
@@ -16,7 +16,7 @@ class Embedders:
         self._making = threading.Lock()
 
     def named(self, name: str) -> Any:
-        """The model of that name, at the endpoint of the settings or on this machine."""
+        """The model with that name, at the endpoint of the settings or on this machine."""
         from handlers.models import is_local, make_embedder
 
         model_dir, base_url, api_key = self._options
@@ -28,9 +28,9 @@ class Embedders:
 
 
 def for_a_question(services: Services, index: str) -> Services:
-    """The services of one question: all its steps see one version of the index, and ask with the model of that.
+    """The services of one question: all its steps see the same version of the index, and use the model of that version.
 
-    It is the version that the index is named with, else the one that is active now.
+    It is the version in the name of the index, else the active one.
     """
     from handlers.stores import PinnedIndex
 
@@ -44,9 +44,9 @@ def for_a_question(services: Services, index: str) -> Services:
 
 
 def for_an_ingestion(services: Services, index: str, *, embeds: bool) -> Services:
-    """The services of an ingestion: where its model differs from that of the index, it builds another version.
+    """The services of an ingestion, which builds another version if its model differs from that of the index.
 
-    So it does where the index is named with a version.
+    It also does so if the name of the index contains a version.
     """
     from handlers.stores import IndexBeingBuilt
 

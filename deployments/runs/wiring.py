@@ -35,11 +35,11 @@ def load_handlers(settings: Settings) -> None:
 
 @cache
 def _load_handlers(modules: tuple[str, ...]) -> None:
-    share_arenas()  # once a process, before it has many threads
+    share_arenas()  # once per process, before it has many threads
     REGISTRY.offer(HANDLER_MODULES)  # imported when a pipeline names one
     load_modules(unlisted_modules())
     if modules and str(Path.cwd()) not in sys.path:
-        # Last, so that nothing in the working directory takes the place of an installed module.
+        # Last, so that files in the working directory do not replace installed modules.
         sys.path.append(str(Path.cwd()))
     for name in modules:
         if not _exists(name):
@@ -52,17 +52,17 @@ def _load_handlers(modules: tuple[str, ...]) -> None:
 
 
 def _exists(module: str) -> bool:
-    """Whether there is such a module, without importing it; the packages that it is in are imported."""
+    """Whether a module exists, without importing it; its parent packages are imported."""
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError as error:
         return not module.startswith(f"{error.name}.") and module != error.name
-    except Exception:  # an error in a package that it is in, which is reported when it is imported
+    except Exception:  # an error in a parent package, which is reported when the module is imported
         return True
 
 
 def make_services(settings: Settings, index: str) -> Services:
-    """The services of a run on an index; nothing is opened or loaded before a handler asks for it."""
+    """The services of a run on an index; each is opened or loaded when a handler first uses it."""
     api_key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
     return Services(
         {
@@ -109,7 +109,7 @@ def _make_recognition(engine: Any, min_confidence: float, languages: str) -> Any
 
 def _artifacts_root(settings: Settings) -> str:
     if settings.artifacts_url is None:
-        private_folder(settings.home.absolute())  # before the first artifact makes it as any other folder
+        private_folder(settings.home.absolute())  # before the first artifact creates it with default permissions
     return settings.artifacts_root
 
 
@@ -122,7 +122,7 @@ def _open_index(url: str) -> Any:
 def _make_embedder(name: str | None, model_dir: str | None, base_url: str | None, api_key: str | None) -> Any:
     from handlers.models import EMBEDDING_MODEL, is_local, make_embedder
 
-    # An endpoint that is there for the chat model only does not replace the bundled model.
+    # An endpoint that is used only for the chat model does not replace the bundled embedding model.
     chosen = name or EMBEDDING_MODEL
     return make_embedder(chosen, model_dir=model_dir, base_url=None if is_local(chosen) else base_url, api_key=api_key)
 

@@ -1,4 +1,4 @@
-"""The outcome of every object of a source: as a table, and as a line per rule by which objects were left out."""
+"""Tables of the outcomes of all objects of sources, with a line per rule for objects that were left out."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The documents of an index with their status: from the index itself, and from the records of runs."""
+"""The documents of an index with their status, from the index itself and from the records of runs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from handlers.stores import DocumentRow, IndexStore, SourceRecord
 
 INDEXED = ("processed", "failed", "pending")
-"""The statuses that an index knows; any other comes from the run store."""
+"""The statuses in an index; other statuses come from the run store."""
 _CANDIDATES = 10
-"""How many documents a message names that a name may mean."""
+"""The most documents that a message about an ambiguous name lists."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ class DocumentTable:
         return found | {"searchable": counted["documents"]}
 
     def find(self, names: Sequence[str]) -> list[DocumentEntry]:
-        """The documents of these names, ids or URIs, or of the ends of names and URIs.
+        """The documents with these names, ids or URIs, or with names or URIs that end so.
 
         Raises:
             UnknownName: there is no such document; the message suggests the nearest.
-            AmbiguousName: there are several; the message names them.
+            AmbiguousName: several documents fit; the message lists them.
         """
         found: list[DocumentRow] = []
         for name in names:
@@ -141,7 +141,7 @@ class DocumentTable:
         return removed
 
     def requeue(self, found: Sequence[DocumentEntry]) -> int:
-        """Let the next ingestion try failed documents again; returns how many had failed."""
+        """Make the next ingestion try failed documents again; return how many had failed."""
         return self.store.requeue([each.id for each in found])
 
 

@@ -1,4 +1,4 @@
-"""Hits of a search: for a reader in a terminal, as JSON, and with the reasons for their ranks."""
+"""Shows the hits of a search in a terminal and as JSON, with the reasons for their ranks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ _NEAREST = 10
 
 
 def show_hits(console: Console, question: str, answer: Mapping[str, Any]) -> None:
-    """Print each hit, as `found_json` has it: document, heading, the sentences that answer best, and their place."""
+    """Print each hit of `found_json`: document, heading, the best sentences, and their position."""
     if answer["did_you_mean"]:
         console.print(Text.assemble("Did you mean ", (answer["did_you_mean"], "bold"), "?"))
         console.print()
@@ -63,7 +63,7 @@ def found_json(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _ranks(hits: Sequence[Any]) -> list[int]:
-    """The ranks of hits, counted from 1; those with equal scores share one."""
+    """The ranks of hits, counted from 1; equal scores share a rank."""
     from handlers.retrieval import shared_ranks
 
     return shared_ranks(hit.score for hit in hits)
@@ -97,7 +97,7 @@ def errors_json(result: RunResult) -> list[dict[str, str]]:
 def explanation(data: Mapping[str, Any], hits: Sequence[Any]) -> dict[str, Any]:
     """The queries and entities of a search, and the rank at which each retriever found each hit (from 1; None: not).
 
-    The tokens rank those of the `candidates` that have token vectors.
+    The token ranks are among the `candidates` with token vectors.
     """
     from handlers.retrieval import shared_ranks
 

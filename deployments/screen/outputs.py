@@ -13,7 +13,7 @@ from flows.author import OutputField, OutputRecord
 from flows.reports import file_facts, has_own_form, location_text, shape_of, short_text, shown_passage, table_of
 
 _ROWS, _COLUMNS, _TEXT = 20, 8, 4_000
-"""The most rows and columns of a table, and letters of a text, that are shown; `--json` has more."""
+"""The most rows and columns of a table, and the most letters of a text, in the terminal; `--json` has more."""
 
 
 def output_parts(records: Iterable[OutputRecord], declared: Sequence[OutputField] = ()) -> list[RenderableType]:
@@ -94,7 +94,7 @@ def _file(file: Mapping[str, Any]) -> RenderableType:
 
 
 def _mapping(value: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """A row per entry; values that have a form of their own follow below."""
+    """A row per entry; values with a special display follow below."""
     own = [name for name, item in value.items() if has_own_form(item)]
     rows = [(name, short_text(item)) for name, item in value.items() if name not in own]
     if rows or not own:

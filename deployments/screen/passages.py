@@ -4,7 +4,7 @@ import re
 
 from rich.text import Text
 
-# A dot inside a number or a name ends no sentence; full stops of other scripts need no space after them.
+# A dot inside a number or a name does not end a sentence; full stops of other scripts need no space after them.
 _SENTENCE = re.compile(r"(?:[^.!?\n。！？｡।؟]|[.!?](?!\s|$))+(?:[.!?]+|[。！？｡।؟]+|\n\s*\n|\n|$)\s*")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
@@ -23,7 +23,7 @@ def excerpt(content: str, question: str, *, most: int = 320) -> str:
             if stretch and len(stretch) + len(sentence) > most:
                 break
             stretch += sentence
-            # Only a few words of a question matter as a rule; fewer sentences with the same words read better.
+            # Usually only a few words of a question matter, and fewer sentences with the same words read better.
             found = sum(wanted[stem] for stem in _stems(stretch) & wanted.keys())
             score = found - len(stretch) / (4.0 * most)
             if score > best_score:

@@ -1,4 +1,4 @@
-"""A plan as a tree: steps, limits and where each limit comes from; and an estimate of a run in words."""
+"""A plan as a tree of steps and limits with their origins; and an estimate of a run in words."""
 
 from collections.abc import Iterator
 from typing import assert_never
@@ -14,7 +14,7 @@ from flows.reports import Estimate
 
 
 def plan_tree(plan: Plan) -> RenderableType:
-    """The steps of a plan with their limits and where each came from, retries, timeouts, reads and writes."""
+    """The steps of a plan with their limits (and the origin of each), retries, timeouts, reads and writes."""
     head = Text.assemble((plan.pipeline.name, "bold"), (f"  {plan.pipeline.description}", "dim"))
     tree = Tree(head, guide_style="dim")
     limit, timeout = (_limit_text(plan.limit), "cyan"), _timeout_text(plan.pipeline.timeout_s)
@@ -79,7 +79,7 @@ def _add_step(tree: Tree, node: Node, usual: Retry) -> None:
 
 
 def visible_children(node: Node) -> Iterator[Node]:
-    """The nodes below a node. The list of steps of a pipeline or an item is no level of its own."""
+    """The nodes below a node; the list of steps of a pipeline or an item is not a separate level."""
     for child in node_children(node):
         if isinstance(child, Chain) and not child.own_outcome:
             yield from visible_children(child)

@@ -1,4 +1,4 @@
-"""Progress of a run: on a terminal a bar per step that counts its batches, elsewhere plain lines."""
+"""The progress of a run: on a terminal a bar per step that counts its batches, otherwise plain lines."""
 
 import time
 from collections import Counter
@@ -37,7 +37,7 @@ _SUCCEEDED, _FAILED, _STOPPED = "✓", "✗", "–"
 
 @contextmanager
 def show_progress(console: Console, *, quiet: bool = False) -> Iterator[Observer]:
-    """An observer that shows the progress of a run as suits the console, and shows nothing if `quiet`."""
+    """An observer that shows the progress of a run in a form for this console, or nothing if `quiet`."""
     if quiet:
         yield ignore_event
     elif console.is_terminal:
@@ -81,10 +81,10 @@ def _ending_text(outcome: Outcome) -> str:
 
 
 class _EndingColumn(SpinnerColumn):
-    """Turns while a step is running; then shows how it ended."""
+    """A spinner while a step is running, then the symbol of its status."""
 
     def render(self, task: Task) -> RenderableType:
-        if task.total is None or task.completed < task.total:  # `finished` is only said of tasks that were started
+        if task.total is None or task.completed < task.total:  # rich sets `finished` only for tasks that were started
             return super().render(task)
         sign = str(task.fields.get("sign", _SUCCEEDED))
         return Text(sign, {_SUCCEEDED: "green", _STOPPED: "yellow"}.get(sign, "red"))
@@ -103,7 +103,7 @@ def _bars_on(console: Console) -> Progress:
 
 
 class ProgressBars:
-    """Moves a bar for every step; a step inside a loop counts its items or batches."""
+    """Advances a bar for every step; a step inside a loop counts its items or batches."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
@@ -140,7 +140,7 @@ class ProgressBars:
         self._loops.add(path.plain)
         for step, task in self._tasks.items():
             if step.inside(path.plain):
-                # A loop in a loop begins once for every item of the outer one.
+                # A nested loop begins once for every item of the outer loop.
                 before = int(self._bars.tasks[task].total or 0) if again else 0
                 self._bars.update(task, total=before + items, visible=before + items > 0)
 

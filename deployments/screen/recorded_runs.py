@@ -1,4 +1,4 @@
-"""Runs of the run store: a list of them as a table, and one of them with every step, as tables and as JSON."""
+"""Recorded runs: a list of runs as a table, and one run with every step, as tables and as JSON."""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,13 +27,13 @@ _WITHOUT_RESULT = {"crashed": "Its process is gone.", "cancelled": "It was stopp
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """Everything that the run store has of one run."""
+    """All data of one run in the run store."""
 
     record: "RunRecord"
     outcomes: Sequence[Mapping[str, Any]]
     attempts: Sequence[Mapping[str, Any]]
     related: Sequence[str]
-    """Ids of the runs that it continues, and that continue it."""
+    """The ids of the runs that it continues, and of the runs that continue it."""
     going: "Sequence[RunningBranch]"
     usual_s: Mapping[str, float]
     """The usual seconds of steps, by path in the plan."""
@@ -47,9 +47,9 @@ class RecordedRun:
 def read_runs(
     store: "RunStore", *, pipeline: str | None, limit: int, status: str | None = None, since: float | None = None
 ) -> "list[RunRecord]":
-    """The newest runs, each with its cost so far, which is known of running and crashed ones, too.
+    """The newest runs, each with its cost so far (also for running and crashed runs).
 
-    A run whose process is gone has crashed, even if the store still has another status.
+    A run whose process is gone counts as crashed, even if the store has another status.
     """
     found = store.recent(pipeline=pipeline, status=status, since=since, limit=limit)
     if status == "crashed":
@@ -181,7 +181,7 @@ def _outcome_table(outcomes: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def _failed_attempts(attempts: Iterable[Mapping[str, Any]]) -> list[Table]:
-    """The attempts that were followed by another one, or that ended their step; empty when none failed."""
+    """The failed attempts, including the last ones of failed steps; empty if all attempts succeeded."""
     failed = [row for row in attempts if row["status"] != "succeeded"]
     if not failed:
         return []

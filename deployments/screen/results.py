@@ -1,4 +1,4 @@
-"""The result of a run that has ended: as tables and as JSON, with its steps, failures and cost."""
+"""The result of a finished run, as tables and as JSON, with its steps, failures and cost."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -58,12 +58,12 @@ def result_tables(result: RunResult) -> RenderableType:
     parts += failure_tables(result.outcomes)
     if result.stopped:
         parts += [Text(""), Text(result.stopped, "bold red")]
-    # Last, so that the result is what stands above the prompt.
+    # Last, so that the result is directly above the prompt.
     return Rows(*parts, *output_parts(result.output_records, result.output_fields))
 
 
 def step_table(outcomes: Iterable[Outcome]) -> Table:
-    """A row per step: how often it ran and how it ended, its seconds in all, the longest call, the cost."""
+    """A row per step: number of calls, status, total seconds, longest call, cost."""
     numbers = ("runs", "seconds", "longest", "waited", "attempts")
     table = plain_table("step", "runs", "ended", "seconds", "longest", "waited", "attempts", "cost", right=numbers)
     by_step: dict[str, list[Outcome]] = {}

@@ -15,7 +15,7 @@ MESSAGE = (
     "`braid resume RUN`; `braid doctor` lists such runs with their ids."
 )
 MISSED = 3
-"""Heartbeats that may be missing."""
+"""How many heartbeats may be missing."""
 USUAL_S = 180.0
 """The seconds between two heartbeats, if Prefect's settings have no other value."""
 
@@ -23,7 +23,7 @@ USUAL_S = 180.0
 async def install_zombie_automation(
     client: PrefectClient, *, tag: str = "braid", silent_s: float | None = None, dry_run: bool = False
 ) -> Literal["create", "update"] | None:
-    """Create the automation, or update the one of that name; returns which was needed, or None.
+    """Create the automation, or update the one with that name; return which was needed, or None.
 
     It acts on flow runs with the tag that have sent `prefect.flow-run.heartbeat` and then nothing for `silent_s`; the
     default is three times PREFECT_FLOWS_HEARTBEAT_FREQUENCY. An automation that was switched off stays off.
@@ -62,7 +62,7 @@ def _automation(tag: str, silent_s: float) -> AutomationCore:
             "match_related": {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{tag}"},
             "for_each": {"prefect.resource.id"},
             "after": {beat},
-            # Any event of the run will do, since its states may have names of their own, such as PartialSuccess.
+            # Any later event of the run counts, since its states may have custom names such as PartialSuccess.
             "expect": {"prefect.flow-run.*"},
             "posture": Posture.Proactive,
             "threshold": 1,
@@ -83,7 +83,7 @@ def _silent_s() -> float:
 
 
 def _comparable(automation: AutomationCore | Automation) -> dict[str, Any]:
-    """The parts of an automation that we set, in one order."""
+    """The parts of an automation that Braid sets, in a fixed order for comparison."""
     parts = automation.model_dump(mode="json", include={"name", "description", "trigger", "actions"})
     trigger = parts["trigger"]
     for name in ("after", "expect", "for_each"):

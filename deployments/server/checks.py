@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TOPIC = "prefect"
 SKEW_S = 5.0
-"""The clocks may differ by this; leases and heartbeats are counted in tens of seconds."""
+"""The tolerated difference of the clocks in seconds; leases and heartbeats take tens of seconds."""
 
 
 def check_server(settings: Settings, *, repair: bool) -> Iterator[Finding]:
@@ -50,7 +50,9 @@ async def _ask(settings: Settings, url: str, repair: bool) -> list[Finding]:
 
 
 def clock(server: float, before: float, after: float) -> Finding:
-    """Whether the time of the server, in whole seconds, lies between the times before and after it was read."""
+    """A finding on the server's clock: its time (in whole seconds) should lie between our times before and after the
+    request.
+    """
     skew = server - after if server > after else min(0.0, server + 1.0 - before)
     if abs(skew) <= SKEW_S:
         return Finding(TOPIC, "ok", "its clock agrees with ours")
@@ -69,7 +71,7 @@ async def _version(client: "PrefectClient") -> Finding:
 
 
 def version(ours: str, theirs: str) -> Finding:
-    """Whether a server of version `theirs` fits a client of version `ours`."""
+    """A finding on whether a server of version `theirs` fits a client of version `ours`."""
     if ours == theirs:
         return Finding(TOPIC, "ok", f"server and client are version {ours}")
     mine, other = ([int(part) if part.isdigit() else 0 for part in text.split(".")[:2]] for text in (ours, theirs))

@@ -1,4 +1,4 @@
-"""Processes that we started: recognised again later, and ended with all that they have started in turn."""
+"""Processes that Braid started: recognising them later, and ending them with all their descendants."""
 
 import contextlib
 import os
@@ -9,23 +9,23 @@ from dataclasses import dataclass
 import psutil
 
 MARK = "STARTED_BY_BRAID_UP"
-"""The variable with the folder of `braid up`, by which what it has started is found again, orphans too."""
+"""The environment variable with the folder of `braid up`; it identifies its processes, including orphans."""
 FLOW_RUN = "PREFECT__FLOW_RUN_ID"
 """The variable that a worker of Prefect sets for the process of a flow run."""
 _STOP_S = 15.0
-"""For processes to end when they are asked to."""
+"""Seconds for processes to end after SIGTERM."""
 
 
 @dataclass(frozen=True)
 class ChildProcess:
-    """A process, identified by its number and the time at which it started: numbers are used again."""
+    """A process, identified by its pid and start time, since pids are reused."""
 
     pid: int
     started: float
 
     @property
     def process(self) -> psutil.Process | None:
-        """The process, if it still runs."""
+        """The process if it still runs, else None."""
         try:
             found = psutil.Process(self.pid)
             ours = abs(found.create_time() - self.started) < 1.0 and found.status() != psutil.STATUS_ZOMBIE
@@ -35,12 +35,12 @@ class ChildProcess:
 
 
 def child_process(pid: int) -> ChildProcess:
-    """The process that has the number now."""
+    """The process that has this pid now."""
     return ChildProcess(pid, psutil.Process(pid).create_time())
 
 
 def stop_tree(child: ChildProcess) -> None:
-    """End a process with its descendants; those that do not end when asked to are killed."""
+    """End a process with its descendants; processes that ignore SIGTERM are killed."""
     root = child.process
     if root is not None:
         _stop([root, *_descendants(root)])
@@ -49,7 +49,7 @@ def stop_tree(child: ChildProcess) -> None:
 def stop_marked(folder: str, *, besides: ChildProcess | None = None) -> int:
     """End every process that the `braid up` of a folder has started, directly or not; return how many there were.
 
-    The tree of `besides` is left alone.
+    The process `besides` and its descendants stay.
     """
     root = besides.process if besides is not None else None
     kept = {os.getpid(), *([root.pid, *(each.pid for each in _descendants(root))] if root is not None else [])}

@@ -1,11 +1,12 @@
 """Differences between a deployment on the server and the desired one, in words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect.client.schemas.responses import DeploymentResponse
 
 from deployments.server.desired import DesiredDeployment
+from deployments.server.ownership import PROJECT_TAG
 from flows.translator import Overlap
 
 _COMPARED = (
@@ -30,9 +31,9 @@ def deployment_differences(known: DeploymentResponse, desired: DesiredDeployment
         before, after = present[name], desired.fields[name]
         if name == "parameter_openapi_schema":
             before, after = _comparable_form(before), _comparable_form(after)
-        if name == "work_pool_name" and after is None:  # it stays where it is
+        if name == "work_pool_name" and after is None:  # without a pool, the deployment stays in its own
             continue
-        if before == after or (name == "tags" and {*after} - {*before} <= {overlap}):
+        if before == after or (name == "tags" and _has_tags(present["tags"], desired.fields["tags"], overlap)):
             continue
         if name == "parameter_openapi_schema":
             changes += _form_differences(before, after)
@@ -43,8 +44,14 @@ def deployment_differences(known: DeploymentResponse, desired: DesiredDeployment
     return changes + _overlap_difference(known, desired)
 
 
+def _has_tags(before: Sequence[str], after: Sequence[str], overlap: str) -> bool:
+    """Whether the tags are there, apart from that of the overlap, and none belongs to another project."""
+    other = [tag for tag in before if tag.startswith(PROJECT_TAG) and tag not in after]
+    return not other and {*after} - {*before} <= {overlap}
+
+
 def _comparable_form(schema: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A form without empty parts, and without the ban on other names, which `prefect deploy` cannot write."""
+    """A form without empty parts and without `additionalProperties: false`, which `prefect deploy` cannot write."""
     return {key: value for key, value in (schema or {}).items() if value and key != "additionalProperties"}
 
 
@@ -65,7 +72,7 @@ def _overlap_difference(known: DeploymentResponse, desired: DesiredDeployment) -
     limit, before = known.global_concurrency_limit, Overlap.of(known.tags)
     if before == desired.overlap and limit is None:
         return []
-    # An earlier version let Prefect limit the runs of the whole deployment.
+    # An earlier version set Prefect's limit for the runs of the whole deployment.
     old = _overlap_text(before) if limit is None else f"{limit.limit} at once in all"
     return [value_change("overlap", old, _overlap_text(desired.overlap))]
 

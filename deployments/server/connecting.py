@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 _BUSY = (429, 502, 503, 504)
 _PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Between attempts at a server that is busy; Prefect's own client, which comes after, tries five times as well."""
+"""Seconds between attempts to reach a busy server; Prefect's own client also tries five times afterwards."""
 _REFUSED = (401, 403)
 
 
 def connect(settings: Settings) -> str:
-    """Make Prefect's clients in this process talk to the server; returns the URL of its API.
+    """Make Prefect's clients in this process use the server; return the URL of its API.
 
     Raises:
         OrchestrationError: no server is set and none of ours runs, it does not answer, or it refuses the login.
@@ -28,7 +28,7 @@ def connect(settings: Settings) -> str:
     local = running_url(settings.home / "server")
     if local is not None and os.environ.get("PREFECT_API_URL", "") in ("", local):
         os.environ.update({"PREFECT_API_URL": local, **{n: os.environ.get(n, v) for n, v in SIGNS_OF_LIFE.items()}})
-    from prefect.settings import PREFECT_API_URL  # a profile may set it
+    from prefect.settings import PREFECT_API_URL  # a Prefect profile may set it
 
     url = PREFECT_API_URL.value()
     if not url:
@@ -40,7 +40,7 @@ def connect(settings: Settings) -> str:
 
     try:
         health = _ask(f"{url}/health", {})
-        # Anybody may ask for its health; this question needs the login.
+        # The health check needs no login, but this request does.
         login = health if health.status_code in _REFUSED else _ask(f"{url}/admin/version", _login())
     except httpx.HTTPError as error:
         raise OrchestrationError(
@@ -71,7 +71,7 @@ def server_trouble(error: Exception) -> str | None:
 
 
 def _ask(url: str, headers: dict[str, str]) -> "httpx.Response":
-    """The answer of a server, which is given time while it is busy."""
+    """The answer of a server, with retries while it is busy."""
     import httpx
 
     for pause_s in _PAUSES_S:
@@ -83,7 +83,7 @@ def _ask(url: str, headers: dict[str, str]) -> "httpx.Response":
 
 
 def _login() -> dict[str, str]:
-    """The header by which Prefect's clients log in, from its settings."""
+    """The header with which Prefect's clients log in, from its settings."""
     import base64
 
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY

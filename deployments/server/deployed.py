@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def make_flow(loaded: LoadedPipeline, catalog: Catalog) -> "Flow[..., Any]":
-    """A flow that can be deployed: it reads the settings of the process that runs it."""
+    """A deployable flow, which reads the settings of the process that runs it."""
     if loaded.open_inputs:
         load_handlers(load_settings())
         loaded = with_inputs(loaded, catalog.pipelines)
@@ -59,18 +59,18 @@ def make_flow(loaded: LoadedPipeline, catalog: Catalog) -> "Flow[..., Any]":
 
 
 def _lock_of_source(loaded: LoadedPipeline, given: Mapping[str, Any], settings: Settings) -> Path | None:
-    """The lock that `braid watch` holds too, while it ingests the named source that these parameters are for."""
+    """The lock for the named source of these parameters, which `braid watch` also holds while it ingests the source."""
     if loaded.pipeline.name not in INGESTIONS:
         return None
-    with suppress(OrchestrationError):  # which the run itself reports
+    with suppress(OrchestrationError):  # the run itself reports this error
         values = with_named_source(loaded, given, settings)
         source = named_source(values, index_of_run(loaded, given, settings), settings)
         return source_lock(settings, source.name) if source is not None else None
 
 
 def index_of_run(loaded: LoadedPipeline, given: Mapping[str, Any], settings: Settings) -> str:
-    """The index that a run works on; a run that resumes another works on that one's where the form has the default."""
-    with suppress(OrchestrationError):  # which the run itself reports
+    """The index of a run; a resuming run uses the index of the earlier run if the form has the default."""
+    with suppress(OrchestrationError):  # the run itself reports this error
         given = with_named_source(loaded, given, settings)
     index = str(given.get(INDEX.name) or INDEX.default)
     if index == INDEX.default and given.get("resume_from"):
@@ -80,7 +80,7 @@ def index_of_run(loaded: LoadedPipeline, given: Mapping[str, Any], settings: Set
 
 
 def start_run(loaded: LoadedPipeline, given: Mapping[str, Any], *, catalog: Catalog, settings: Settings) -> Prepared:
-    """A run that can start, recorded; a flow run that is retried continues its own earlier execution.
+    """A run that is ready to start, with recording; a retried flow run continues its own earlier execution.
 
     Raises:
         OrchestrationError: the parameters, the pipeline, the settings or the run to resume are wrong.
@@ -107,14 +107,15 @@ def _earlier_execution(flow_run_id: str | None, settings: Settings) -> "RunRecor
     with open_run_store(settings) as store:
         record = store.of_flow_run(flow_run_id)
         if record is not None and record.status == "running" and record.host != socket.gethostname():
-            # We cannot see that machine's processes, but Prefect starts a flow run again only when it is over there.
+            # We cannot see the other machine's processes, but Prefect retries a flow run only after its process has
+            # ended.
             store.stop(record.run_id, "crashed")
             record = store.of_flow_run(flow_run_id)
         return record
 
 
 def _resuming(request: Request, run: str, catalog: Catalog, settings: Settings) -> Request:
-    """The request that resumes `run`, with its parameters and its index where the form left the defaults."""
+    """The request that resumes `run`, with the run's parameters and index where the form has defaults."""
     declared = request.pipeline.parameters
     changed = {name: value for name, value in request.parameters.items() if value != declared[name].default}
     record = find_run(run, settings)

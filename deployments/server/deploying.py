@@ -1,6 +1,6 @@
 """Deploy pipelines: bring work pool, limits, automation and deployments on a Prefect server to the desired state.
 
-Anything that is right already is left alone, so that deploying twice changes nothing.
+Parts that are already correct stay unchanged, so deploying twice changes nothing.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ from flows.loaders import LoadedPipeline
 from flows.translator import OVERLAP_TAG, PREFIX, PrefectSeats
 
 SHARDS = "shards"
-"""Tag of the deployments that ingest one shard each, and the end of their names."""
+"""The tag of deployments for shards, and the suffix of their names."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,14 @@ def deploy(
 
     Raises:
         ForeignDeployment: deployments of these names are not ours; nothing was changed.
-        OrchestrationError: a pipeline or the schedules cannot be used.
+        OrchestrationError: a pipeline or the schedules are invalid.
     """
     named = load_sources(settings, schedule_problems)
     schedules = with_sources(load_schedules(settings.schedules, catalog), named)
     project = Project(settings.project)
-    # Also a pipeline that was given as a file is deployed as the catalog has it: workers find no others.
+    # A pipeline given as a file is deployed from the catalog too, since workers find only pipelines of the catalog.
     chosen = [catalog.find(name).pipeline.name for name in names] or list(catalog.loaded)
-    load_handlers(settings)  # by which the inputs of pipelines are known that cannot declare them
+    load_handlers(settings)  # needed for the inputs of pipelines that cannot declare parameters
     found = [offering_sources(with_inputs(catalog.find(name), catalog.pipelines), settings) for name in chosen]
     desired = [
         desired_deployment(
@@ -144,7 +144,7 @@ async def _bring_work_pool(client: PrefectClient, name: str, dry_run: bool) -> l
             template = ProcessWorker.get_default_base_job_template()
             try:
                 await client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
-            except ObjectAlreadyExists:  # by a worker, or somebody else who deploys, a moment ago
+            except ObjectAlreadyExists:  # a worker or another `deploy` has just created it
                 return []
         return [DeploymentChange("create", f"work pool {name}", ("type: process",))]
     return []
@@ -169,7 +169,7 @@ async def _bring_limits(client: PrefectClient, settings: Settings, dry_run: bool
             changes.append(DeploymentChange("update", what, (value_change("limit", known.limit, limit),)))
     if changes and not dry_run:
         async with PrefectSeats(limits):
-            pass  # entering is what makes them
+            pass  # entering the context creates them
     return changes
 
 
@@ -210,7 +210,7 @@ async def _create(client: PrefectClient, desired: DesiredDeployment, pool: str) 
 
 
 def _update(known: DeploymentResponse, desired: DesiredDeployment) -> DeploymentUpdate:
-    # Tags that others added stay; that of another project does not, once its deployment was taken over.
+    # Tags added by other users stay; the tag of another project is removed when its deployment is taken over.
     ours = desired.fields["tags"]
     tags = [*ours, *(tag for tag in known.tags if tag not in ours and not tag.startswith((PROJECT_TAG, OVERLAP_TAG)))]
     pool = desired.fields["work_pool_name"] or known.work_pool_name

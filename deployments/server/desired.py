@@ -16,7 +16,7 @@ from flows.translator import Overlap, flow_description, form_schema
 
 ROOT = Path(__file__).parents[2]
 TAG = "braid"
-"""Marks deployments, and their runs, as ours."""
+"""The tag that marks deployments and their runs as Braid's."""
 ENTRYPOINTS = "deployments/server/entrypoints.py"
 """The file whose attributes are the flows of the pipelines, from the root of the project."""
 
@@ -30,9 +30,9 @@ class DesiredDeployment:
     overlap: Overlap | None
     """None lets runs overlap."""
     schedules: Mapping[str, ScheduleEntry] = field(default_factory=dict[str, ScheduleEntry])
-    """By name, as in the file."""
+    """The schedules by name, as in the file."""
     variables: Mapping[str, str] | None = None
-    """The environment that its runs get besides that of their worker; None leaves it as it is on the server."""
+    """Environment variables of its runs in addition to the worker's; None keeps those on the server."""
 
     @property
     def full_name(self) -> str:
@@ -48,7 +48,7 @@ def desired_deployment(
     tags: list[str],
     variables: Mapping[str, str] | None = None,
 ) -> DesiredDeployment:
-    """The deployment of a pipeline on a work pool, with its schedules; without a pool, it stays where it is."""
+    """The deployment of a pipeline on a work pool, with its schedules; without a pool, it keeps its current one."""
     overlap = None if schedules.overlap == "allow" else Overlap(schedules.overlap, schedules.max_runs)
     tags = [*tags, *([overlap.tag] if overlap is not None else [])]
     fields = {**deployment_fields(loaded, work_pool), "description": description, "tags": tags}
@@ -59,7 +59,7 @@ def deployment_description(loaded: LoadedPipeline, *, catalog: Catalog) -> str:
     """The description of a pipeline's deployment as its form shows it: with the outputs and their types.
 
     Handlers must have been loaded.
-    Of a pipeline that cannot be planned here, for example without the team's handlers, the declared outputs are listed.
+    If the pipeline cannot be planned here, for example without the team's handlers, it has the declared outputs.
     """
     try:
         outputs = make_plan(loaded.pipeline, catalog=catalog.pipelines).outputs
@@ -72,7 +72,7 @@ def deployment_description(loaded: LoadedPipeline, *, catalog: Catalog) -> str:
 def deployment_fields(loaded: LoadedPipeline, work_pool: str | None) -> dict[str, Any]:
     """The fields of a pipeline's deployment, by their names in Prefect."""
     schema = form_schema(loaded.pipeline, controls_of(loaded.pipeline))
-    schema["additionalProperties"] = False  # else the server takes misspelt parameters, and the run fails
+    schema["additionalProperties"] = False  # otherwise the server accepts misspelt parameters, and the run fails
     return {
         "description": loaded.pipeline.description,
         "version": loaded.pipeline.version,
@@ -87,5 +87,5 @@ def deployment_fields(loaded: LoadedPipeline, work_pool: str | None) -> dict[str
 
 
 def attribute_of(pipeline: str) -> str:
-    """The name of a pipeline's flow in that file; Prefect would take a dot in it for an attribute of the flow."""
+    """The name of a pipeline's flow in that file, without dots, which Prefect would read as attribute access."""
     return pipeline.replace(".", "__")

@@ -1,6 +1,6 @@
 """The flows that deployments name: `deployments/server/entrypoints.py:NAME` is the flow of the pipeline NAME.
 
-Prefect loads this file by its path and asks it for NAME, so a new pipeline needs no line of Python.
+Prefect loads this file by its path and reads the attribute NAME, so a new pipeline needs no Python code.
 """
 
 from typing import Any
@@ -23,6 +23,6 @@ def __getattr__(name: str) -> "Flow[..., Any]":
         if name in (pipeline, attribute_of(pipeline)):
             return make_flow(loaded, catalog)
     try:
-        return make_flow(catalog.find(name), catalog)  # a file that cannot be read brings its problems
+        return make_flow(catalog.find(name), catalog)  # raises the problems of a file that cannot be read
     except UnknownName as error:
         raise AttributeError(str(error)) from error

@@ -6,7 +6,7 @@ Level: TypeAlias = Literal["ok", "note", "warning", "error"]
 
 
 class Finding(NamedTuple):
-    """One thing that was examined; the text of a trouble names the cure."""
+    """The result of one check; for a problem, the text has the cure."""
 
     topic: str
     level: Level

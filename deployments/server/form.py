@@ -34,7 +34,7 @@ RESUME_FROM = Control(
 )
 RESUME_ANYWAY = Control(
     "resume_anyway", bool, "With resume_from or a retry: run finished steps again that no longer fit.", False
-)  # not `force`, which pipelines have for purposes of their own
+)  # not `force`, which pipelines use for their own purposes
 _BUDGET = "budget_"
 _UNITS = {
     "usd": "The most that the run may cost, in US dollars.",
@@ -62,16 +62,16 @@ class FilledForm:
 
 
 def controls_of(pipeline: Pipeline) -> tuple[Control, ...]:
-    """The fields of the form besides the pipeline's parameters; no policy where every group declares one."""
+    """The fields of the form besides the pipeline's parameters; without `policy` if every group declares one."""
     policy = (POLICY,) if any(_lacks_policy(step) for step in pipeline.steps) else ()
     return (INDEX, MAX_CONCURRENCY, *policy, DRY_RUN, RESUME_FROM, RESUME_ANYWAY, *BUDGETS)
 
 
 def form_values(request: Request) -> dict[str, Any]:
-    """The values of the form that start the run of a request; those that it leaves open are not among them.
+    """The form values for a request; values that the request does not set are left out.
 
     Raises:
-        InvalidParameters: its budget has a unit that the form does not have.
+        InvalidParameters: the budget has a unit that the form does not have.
     """
     unknown = [unit for unit in request.budget if unit not in _UNITS]
     if unknown:
@@ -84,9 +84,9 @@ def form_values(request: Request) -> dict[str, Any]:
 
 
 def read_form(loaded: LoadedPipeline, given: Mapping[str, Any]) -> FilledForm:
-    """The form with the values `given`; those of controls that are missing are the defaults.
+    """The form with the values `given`; missing controls get their defaults.
 
-    Where the pipeline declares a parameter with the name of a control, the value is the parameter's.
+    If the pipeline declares a parameter with the name of a control, the value belongs to the parameter.
     """
     declared = loaded.pipeline.parameters
     controls: dict[str, Any] = {

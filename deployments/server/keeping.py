@@ -1,4 +1,4 @@
-"""While `braid up` runs: the traces of crashes are repaired from time to time, in a separate thread."""
+"""Repairs the traces of crashes regularly while `braid up` runs, in a separate thread."""
 
 import asyncio
 import threading
@@ -16,7 +16,7 @@ EVERY_S = 20.0
 
 
 class Keeper:
-    """Reconciles the run store and the local server; a context manager around the time in which it does so."""
+    """A context manager that reconciles the run store and the local server at intervals."""
 
     def __init__(self, settings: Settings, *, say: Callable[[str], None], every_s: float = EVERY_S) -> None:
         self._settings, self._say, self._every_s = settings, say, every_s
@@ -45,7 +45,8 @@ class Keeper:
         while not self._over.wait(self._every_s):
             try:
                 found = [*self.reconcile(), *self._stale.look()]
-            except Exception as error:  # the server is away, the disk is full: the next round finds what is left
+            # For example an unreachable server or a full disk; the next round repairs the rest.
+            except Exception as error:
                 trouble = f"the upkeep of runs failed: {type(error).__name__}: {str(error).splitlines()[0:1]}"
                 if trouble != self._trouble:
                     self._trouble = trouble

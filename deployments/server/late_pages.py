@@ -1,4 +1,4 @@
-"""The pages of runs that could not write their own: they were cancelled, or their process is gone."""
+"""Writes the pages of runs that could not write them, because they were cancelled or their process is gone."""
 
 import logging
 import time
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 TOPIC = "runs"
 _FIRST, _PLAN = f"braid-{RUN_PAGE}", "braid-plan"
 _DAY_S, _AT_ONCE = 86_400.0, 20
-"""Older runs are left as they are; the others follow the next time."""
+"""The most runs per call; the others follow at the next call."""
 _REASONS = {"cancelled": "the run was stopped here", "crashed": "the process of the run ended here"}
 
 
@@ -79,7 +79,7 @@ async def write_missing_pages(
 
 
 def _has_pages(artifacts: Iterable[Artifact], record: "RunRecord") -> bool:
-    """Whether this execution of the flow run has left pages of its end."""
+    """Whether this execution of the flow run has written its final pages."""
     return any(
         artifact.key not in (_FIRST, _PLAN)
         and artifact.created is not None
@@ -89,7 +89,7 @@ def _has_pages(artifacts: Iterable[Artifact], record: "RunRecord") -> bool:
 
 
 def _pages(record: "RunRecord", store: "RunStore", catalog: Catalog) -> tuple[Page, list[Page]]:
-    """The first page and the others, from the run store; only a short page if the pipeline cannot be read any more."""
+    """The first page and the others, from the run store; only a short page if the pipeline can no longer be read."""
     try:
         if record.yaml is None:
             raise OrchestrationError("its pipeline could not be recorded")
@@ -97,7 +97,7 @@ def _pages(record: "RunRecord", store: "RunStore", catalog: Catalog) -> tuple[Pa
         plan = make_plan(loaded.pipeline, catalog=catalog.pipelines)
         result = _result(record, store)
         return run_page(plan, result, []), run_pages(plan, result)
-    except Exception as error:  # a page must not keep the others from being written
+    except Exception as error:  # an error in one page must not prevent the others
         logger.warning("run %s: its pages could not be made: %s", record.run_id, error)
         text = f"The run {record.status}. `braid runs show {record.run_id}` shows every step that ended."
         return Page(RUN_PAGE, "The result of the run, at a glance", text), [
@@ -112,7 +112,7 @@ def _result(record: "RunRecord", store: "RunStore") -> RunResult:
     return RunResult(
         record.pipeline,
         record.run_id,
-        cast("RunStatus", record.status),  # the pages show it as it is
+        cast("RunStatus", record.status),  # the pages show the pipeline without outputs
         tuple(outcomes),
         Context({}),
         record.started,

@@ -1,4 +1,4 @@
-"""A Prefect server and a worker of our own on this machine: started, found again by other commands, and stopped."""
+"""A local Prefect server and worker: starting, finding (by other commands) and stopping them."""
 
 import contextlib
 import json
@@ -22,12 +22,12 @@ from flows.storage import private_folder, write_durably
 HOST = "127.0.0.1"
 PORT = 4200
 SIGNS_OF_LIFE = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
-"""Heartbeats of flow runs: only by them is a run noticed whose process is gone."""
+"""Seconds between heartbeats of flow runs, which reveal runs whose process is gone."""
 _START_S = 120.0
-"""For the server to answer."""
+"""Seconds for the server to answer."""
 _TAIL_LINES = 15
 _LOG_BYTES = 20_000_000
-"""A log that is larger when its program starts is moved away, in place of the one moved before."""
+"""A log above this size is moved away when its program starts, replacing the earlier moved one."""
 
 
 @dataclass
@@ -37,7 +37,7 @@ class ServerState:
     url: str
     owner: ChildProcess
     programs: dict[str, ChildProcess] = field(default_factory=dict[str, ChildProcess])
-    """By name, in the order in which they were started."""
+    """The processes by name, in the order in which they were started."""
     service: str | None = None
     """The address of `braid serve`, if it was started too."""
 
@@ -47,7 +47,7 @@ class ServerState:
 
 
 def read_state(folder: Path) -> ServerState | None:
-    """The processes that were last started in a folder; None if there were none, or their file cannot be read."""
+    """The processes that were last started in a folder; None if there is no readable file."""
     try:
         data = json.loads((folder / "up.json").read_text(encoding="utf-8"))
         return ServerState(
@@ -67,7 +67,7 @@ def running_url(folder: Path) -> str | None:
 
 
 class LocalServer:
-    """A server whose database, logs and settings are in one folder; a context manager that stops what it started."""
+    """A server with database, logs and settings in one folder; a context manager that stops its processes."""
 
     def __init__(self, folder: Path, *, port: int | None = None, environment: Mapping[str, str] | None = None) -> None:
         self.folder = folder.absolute()
@@ -96,7 +96,7 @@ class LocalServer:
             "PREFECT_API_URL": self.url,
             "PREFECT_SERVER_UI_API_URL": self.url,
             "PREFECT_UI_API_URL": self.url,
-            "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",  # its console is a file here
+            "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",  # its console output goes to a file
             MARK: str(self.folder),
         }
 
@@ -123,7 +123,7 @@ class LocalServer:
         """Start the server and wait until it answers.
 
         Raises:
-            OrchestrationError: it ended, or did not answer in time; the end of its log is in the message.
+            OrchestrationError: it ended, or did not answer in time; the message has the end of its log.
         """
         server = self.launch_server()
         until = time.monotonic() + _START_S
@@ -134,7 +134,7 @@ class LocalServer:
         raise OrchestrationError(f"the Prefect server did not start; {self.log_end('server')}")
 
     def launch_server(self) -> "subprocess.Popen[bytes]":
-        """Start the server, and do not wait until it answers."""
+        """Start the server without waiting for it to answer."""
         return self._start("server", ["prefect", "server", "start", "--host", HOST, "--port", str(self.port)])
 
     def answers(self) -> bool:
@@ -168,7 +168,9 @@ class LocalServer:
             stop_tree(child)
 
     def stop(self) -> None:
-        """End everything that was started, the last first, with all descendants; runs can still report their end."""
+        """End everything that was started, in reverse order and with descendants, so that runs can still report their
+        end.
+        """
         for name in reversed([name for name in self.state.programs if name != "server"]):
             self.stop_program(name)
         stop_marked(str(self.folder), besides=self.state.programs.get("server"))
@@ -178,7 +180,7 @@ class LocalServer:
         (self.folder / "up.json").unlink(missing_ok=True)
 
     def _end_leftovers(self, known: ServerState | None) -> int:
-        """End what another process of ours has started, whether it is recorded or has lost those who started it."""
+        """End the processes of an earlier `braid up`, recorded or orphaned."""
         left = [child for child in known.programs.values() if child.process is not None] if known is not None else []
         for child in reversed(left):
             stop_tree(child)
@@ -191,7 +193,8 @@ class LocalServer:
         if self.log(name).exists() and self.log(name).stat().st_size > _LOG_BYTES:
             self.log(name).replace(self.log(f"{name}.1"))
         log = self._logs[name] = self.log(name).open("ab")
-        # A process group of its own: Ctrl-C in a terminal reaches only us, and we end the others in order.
+        # A process group of its own, so that Ctrl-C in a terminal reaches only this process, which ends the others in
+        # order.
         started = subprocess.Popen(
             [sys.executable, "-m", *command],
             env=self.environment,
@@ -201,7 +204,7 @@ class LocalServer:
             start_new_session=True,
         )
         self.state.programs[name] = child_process(started.pid)
-        # Without it, what is left behind is found by its mark.
+        # Without the file, leftover processes are found by their environment variable.
         with contextlib.suppress(OSError):
             self._write()
         return started
@@ -219,13 +222,13 @@ def _answers(url: str) -> bool:
 
 
 def _port_of(known: ServerState | None) -> int | None:
-    """The port that a server had before, which others may still ask."""
+    """The port that a server had before, since other commands may still use it."""
     found = urlsplit(known.url).port if known is not None else None
     return found if found is not None and _is_free(found) else None
 
 
 def free_port_near(port: int) -> int:
-    """The port if it is free, else another one that is."""
+    """The port if it is free, else another free one."""
     return port if _is_free(port) else _free_port()
 
 

@@ -1,4 +1,4 @@
-"""The named sources in the form of an ingestion: its field `source` names them, and takes a name for a place."""
+"""Named sources in the form of an ingestion: its field `source` lists their names and accepts a name or a place."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,7 +21,7 @@ def offering_sources(loaded: LoadedPipeline, settings: Settings) -> LoadedPipeli
     field = pipeline.parameters.get(_FIELD)
     try:
         names = sorted(load_sources(settings))
-    except OrchestrationError:  # reported by whoever deploys; a run with a place needs no names
+    except OrchestrationError:  # `braid deploy` reports this error; a run with a place does not need the names
         return loaded
     if pipeline.name not in INGESTIONS or field is None or not names:
         return loaded

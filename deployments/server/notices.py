@@ -1,6 +1,6 @@
 """Automations that send a notification: a run failed, was partial, is late, crashed, or has used its budget.
-`BRAID_NOTIFY` names the notification block of Prefect, for example `slack-webhook/ops`; `braid deploy` makes the
-automations and keeps them as they should be. An automation that was switched off in the UI stays off.
+`BRAID_NOTIFY` names the notification block of Prefect, for example `slack-webhook/ops`; `braid deploy` creates and
+updates the automations. An automation that was switched off in the UI stays off.
 """
 
 from collections.abc import Sequence
@@ -27,9 +27,9 @@ NOTICES: dict[str, tuple[str, ...]] = {
     "crashed": (f"{_STATE}Crashed",),
     "used its budget": (BUDGET_USED,),
 }
-"""The events of each automation; those of states have the names of the states."""
+"""The events of each automation; events of states have the names of the states."""
 WEBHOOK = "webhook"
-"""The type of the blocks that get JSON."""
+"""The type of the blocks that receive JSON."""
 _TEXT = (
     "{{{{ flow_run.name }}}} {what}: {{{{ event.payload.reason or flow_run.state.message or '' }}}}\n"
     "{{{{ flow_run|ui_url }}}}"

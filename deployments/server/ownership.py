@@ -1,6 +1,6 @@
-"""Whose deployment it is: several projects, or clones of one project, may share a Prefect server.
+"""The owner of a deployment, since several projects, or clones of one project, may share a Prefect server.
 
-A project is known by its name (`BRAID_PROJECT`), which is a tag of its deployments; one without a name by its folder.
+A project is identified by its name (`BRAID_PROJECT`), which is a tag of its deployments; without a name, by its folder.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ PROJECT_TAG = "braid-project:"
 
 
 class ForeignDeployment(OrchestrationError):
-    """Deployments that belong to somebody else; the message has a line for each."""
+    """Deployments that belong to another project; the message has a line for each."""
 
 
 @dataclass(frozen=True)
 class Project:
-    """This project, as its deployments show it."""
+    """This project, as its deployments identify it."""
 
     name: str | None
     folder: str = str(ROOT)
@@ -33,7 +33,7 @@ class Project:
         return TAG in known.tags and not self._other(known)
 
     def why_not(self, known: DeploymentResponse) -> str:
-        """The reason why a deployment is not ours, with the cure; empty if it is ours."""
+        """The reason why a deployment does not belong to this project, with the cure; empty if it does."""
         name = f"{known.name}/{known.name}"
         if TAG not in known.tags:
             return (
@@ -52,7 +52,7 @@ class Project:
         theirs = project_of(known)
         if theirs is not None:
             return "" if theirs == self.name else f"the project {theirs!r}"
-        # Made by a project without a name, or before projects had names; `prefect deploy` writes no folder.
+        # Deployed by a project without a name, or by an earlier version; `prefect deploy` does not write the folder.
         return "" if known.path in (self.folder, ".", None) else f"the folder {known.path}"
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""The build step of prefect.yaml, by which `prefect deploy` leaves what `braid deploy` leaves."""
+"""The build step of prefect.yaml, with which `prefect deploy` creates the same deployment as `braid deploy`."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
 """Repair of the states that a crash left on a Prefect server: flow runs, task runs and pages of runs that have ended.
-A flow run that is Running, Pending or Cancelling without a process gets the state in which its run ended; a flow run
-that never began is scheduled again. Task runs end with their flow run. A run that ended without pages gets them.
+A flow run that is Running, Pending or Cancelling without a process gets the final state of its recorded run; a flow run
+that never began is scheduled again. Its task runs get final states. Missing pages are written.
 """
 
 import time
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
 TOPIC = "runs"
 GRACE_S = 45.0
-"""A state that is younger may be about to change by itself."""
+"""The least age of a state in seconds; a younger one may be about to change by itself."""
 _LOOKED_AT = 200
-"""The newest flow runs and records that are compared."""
+"""How many of the newest flow runs and records are compared."""
 _GOING = (StateType.RUNNING, StateType.PENDING, StateType.CANCELLING)
 _ENDED = (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
 
@@ -52,9 +52,9 @@ class _Seen:
 
     flow_run: FlowRun
     record: "RunRecord | None"
-    """That of the current execution, if that one has got so far as to make one."""
+    """The record of the current execution, if it has one already."""
     has_process: bool | None
-    """Whether a process works on it; None if that cannot be known from here."""
+    """Whether a process runs it; None if this machine cannot find out."""
 
     @property
     def state(self) -> State[Any]:
@@ -67,9 +67,9 @@ class _Seen:
 
 
 async def reconcile(client: PrefectClient, settings: Settings, *, repair: bool, local: bool = False) -> list[Finding]:
-    """A finding for every flow run whose state differs from the end of its run; with `repair`, the state is corrected.
+    """A finding for every flow run whose state differs from the recorded end; with `repair`, the state is corrected.
 
-    `local`: every worker of the server is on this machine, so a flow run without a process here has none at all.
+    `local`: all workers of the server are on this machine, so a flow run without a process here has no process.
     """
     with open_run_store(settings) as store:
         found: list[Finding] = []
@@ -89,7 +89,7 @@ async def reconcile(client: PrefectClient, settings: Settings, *, repair: bool, 
 
 
 async def _look(client: PrefectClient, store: "RunStore", *, local: bool) -> list[_Seen]:
-    """The flow runs of ours that may be wrong: those that go on, and those that ended lately."""
+    """Braid's flow runs that may have a wrong state: unfinished ones, and recently ended ones."""
     records = {each.flow_run_id for each in [*store.recent(limit=_LOOKED_AT), *store.running()] if each.flow_run_id}
     ids = [UUID(each) for each in records]
     known = {
@@ -118,7 +118,9 @@ async def _look(client: PrefectClient, store: "RunStore", *, local: bool) -> lis
 
 
 async def _begun(client: PrefectClient, flow_run: FlowRun, executions: "Sequence[RunRecord]") -> bool:
-    """Whether the current execution is the newest recorded one; Prefect also counts those that only found no turn."""
+    """Whether the current execution is the newest recorded one; Prefect also counts executions that only waited for a
+    turn.
+    """
     if flow_run.run_count <= len(executions):
         return True
     if Overlap.of(flow_run.tags) is None:
@@ -142,12 +144,12 @@ def _has_process(flow_run: FlowRun, record: "RunRecord | None", here: Collection
 
 
 def _wanted(seen: _Seen) -> State[Any] | None:
-    """The state that a flow run should have; None if it has the right one, or if that cannot be known."""
+    """The state that a flow run should have; None if its state is right, or if the right one is unknown."""
     record, state = seen.record, seen.state
     if seen.has_process is not False:
         return None
     if record is not None and record.status in ("succeeded", "partial", "failed"):
-        # Also one that its worker has called Crashed, since the process could not report how it had ended.
+        # Includes runs that their worker marked as Crashed because the process could not report its end.
         newer = state.timestamp.timestamp() > record.started + record.lasted and state.type is StateType.PENDING
         return _ended_as(record) if state.type in (*_GOING, StateType.CRASHED) and not newer else None
     if state.type not in _GOING or (seen.age_s < GRACE_S and record is None):
@@ -188,7 +190,7 @@ async def _correct(client: PrefectClient, seen: _Seen, wanted: State[Any], *, re
 
 
 def _agree(store: "RunStore", seen: _Seen, state: State[Any]) -> None:
-    """Give the record of a run without a result the status of its flow run."""
+    """Set the status of a run's record without a result to that of its flow run."""
     said = {StateType.CANCELLED: "cancelled", StateType.CRASHED: "crashed"}.get(state.type)
     record = seen.record
     if record is None or said is None or seen.has_process or record.status == said:
@@ -198,7 +200,7 @@ def _agree(store: "RunStore", seen: _Seen, state: State[Any]) -> None:
 
 
 async def _task_runs(client: PrefectClient, among: Sequence[UUID], *, repair: bool) -> list[Finding]:
-    """Task runs that go on although their flow run has ended."""
+    """Findings for task runs that are unfinished although their flow run has ended."""
     over = FlowRunFilter(
         id=FlowRunFilterId(any_=list(among)),
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(_ENDED))),
@@ -217,7 +219,7 @@ async def _task_runs(client: PrefectClient, among: Sequence[UUID], *, repair: bo
     found: list[Finding] = []
     for task_run in left:
         flow_run = flow_runs.get(task_run.flow_run_id) if task_run.flow_run_id is not None else None
-        # What a process reports last takes the server a moment to write down.
+        # The server needs a moment to store a process's last reports.
         if flow_run is None or flow_run.end_time is None or time.time() - flow_run.end_time.timestamp() < GRACE_S:
             continue
         if repair:

@@ -1,4 +1,4 @@
-"""Read `schedules.yaml`: when deployments run by themselves, with which parameters, and whether runs may overlap."""
+"""Reads `schedules.yaml`: the schedules of deployments, their parameters, and whether runs may overlap."""
 
 import asyncio
 from collections.abc import Mapping
@@ -27,11 +27,11 @@ def _lower(value: Any) -> Any:
 
 _RULES: dict[Any, str] = {"cron": "0 0 * * *", "interval": "1d", "rrule": "FREQ=DAILY"}
 _ATTEMPTS = 8
-"""How often values that cannot be read are removed, which may bring up others behind them."""
+"""How often invalid values are removed, since removing some may reveal others."""
 
 
 class ScheduleEntry(FrozenModel):
-    """When a deployment runs by itself: one of cron, interval and rrule."""
+    """One schedule of a deployment: one of cron, interval and rrule."""
 
     cron: str | None = Field(default=None, description="Minute, hour, day, month, weekday: '0 2 * * *' is 02:00.")
     interval: Annotated[float | None, BeforeValidator(read_duration)] = Field(
@@ -60,13 +60,13 @@ class ScheduleEntry(FrozenModel):
     @field_validator("cron")
     @classmethod
     def _five_fields(cls, cron: str | None) -> str | None:
-        # Prefect reads a sixth field as seconds, at the end: `0 0 2 * * *` would run 60 times in a minute.
+        # Prefect reads a sixth field, at the end, as seconds: `0 0 2 * * *` would run 60 times per minute.
         if cron is not None and len(fields := cron.split()) not in (1, 5):
             raise ValueError(f"{cron!r} has {len(fields)} fields; cron has five: minute, hour, day, month, weekday")
         return cron
 
     def prefect(self) -> Any:
-        """Prefect's object for it. A moment without an offset is in the schedule's time zone.
+        """The schedule as Prefect's object. A time without an offset is in the schedule's time zone.
 
         Raises:
             ValueError: Prefect cannot read the rule, or does not know the time zone.
@@ -82,16 +82,16 @@ class ScheduleEntry(FrozenModel):
         )
 
     def _zoned_anchor(self) -> datetime | None:
-        # Prefect would take an anchor without an offset as UTC, whatever the schedule's time zone.
+        # Prefect would read an anchor without an offset as UTC, even if the schedule has a time zone.
         if self.anchor is None or self.anchor.tzinfo is not None or self.timezone not in available_timezones():
             return self.anchor
         return self.anchor.replace(tzinfo=ZoneInfo(self.timezone))
 
     def next_start(self) -> datetime | None:
-        """The next moment at which a run is due; None if there is none.
+        """The next time at which a run is due; None if there is none.
 
         Raises:
-            ValueError: the rule never comes true, as on 31 February.
+            ValueError: the rule never matches, for example 31 February.
         """
         from prefect.server.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 
@@ -117,7 +117,7 @@ class DeploymentSchedules(FrozenModel):
 
 
 def load_schedules(path: Path | None, catalog: Catalog) -> dict[str, DeploymentSchedules]:
-    """The schedules in a file by pipeline; without a path, those of our own file, or none if it was deleted.
+    """The schedules in a file by pipeline; without a path, those of Braid's own file, or none if it was deleted.
 
     Raises:
         InvalidPipeline: everything that is wrong with the file, in the order of its lines.
@@ -163,7 +163,7 @@ def read_schedules(text: str, catalog: Catalog, *, file: str) -> dict[str, Deplo
 
 
 def _readable(node: YamlNode, file: str) -> tuple[DeploymentSchedules | None, list[Problem]]:
-    """The schedules without the values that cannot be read, and a problem for each of these values."""
+    """The schedules without invalid values, and a problem for each invalid value."""
     data, problems = node.data(), list[Problem]()
     for _ in range(_ATTEMPTS):
         try:
@@ -177,7 +177,7 @@ def _readable(node: YamlNode, file: str) -> tuple[DeploymentSchedules | None, li
 
 
 def _remove(data: Any, location: tuple[int | str, ...]) -> None:
-    """Remove a value; where that is impossible, the nearest value around it."""
+    """Remove a value, or the nearest enclosing value if that is impossible."""
     for length in range(len(location), 0, -1):
         *outer, last = location[:length]
         holder = data
@@ -185,14 +185,14 @@ def _remove(data: Any, location: tuple[int | str, ...]) -> None:
             holder = holder.get(part) if isinstance(holder, dict) else None  # pyright: ignore[reportUnknownMemberType]
         if isinstance(holder, dict) and last in holder:
             if last in _RULES and holder[last] != _RULES[last]:
-                holder[last] = _RULES[last]  # without any rule, there would be another problem
+                holder[last] = _RULES[last]  # an entry without any rule would add another problem
             else:
                 del holder[last]
             return
 
 
 def _unusable(found: DeploymentSchedules, pipeline: Pipeline | None, node: YamlNode, file: str) -> list[Problem]:
-    """Rules that Prefect cannot read, and parameters that the pipeline would refuse."""
+    """Problems of rules that Prefect cannot read, and of parameters that the pipeline would refuse."""
     problems: list[Problem] = []
     controls = (
         {control.name for control in controls_of(pipeline)} - set(pipeline.parameters) if pipeline else set[str]()
@@ -245,7 +245,7 @@ def _complaint(error: Mapping[str, Any]) -> str:
 
 
 def _position(node: YamlNode, location: tuple[int | str, ...]) -> Position:
-    """The position of a value in the document: that of its key, or of the nearest key above it."""
+    """The position of a value in the document: that of its key, or of the nearest enclosing key."""
     position = node.position
     for part in location:
         if node.entries is None or part not in node.entries:

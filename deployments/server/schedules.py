@@ -13,9 +13,9 @@ from deployments.server.schedule_file import ScheduleEntry
 from deployments.setting_values import duration_text
 
 SLUG = "braid-"
-"""The names of our schedules on the server begin with it; others are not touched.
+"""The prefix of the names of Braid's schedules on the server; schedules without it stay unchanged.
 
-The UI shows this name in place of the time, so the time is in it: `braid-nightly: 0 2 * * * (Europe/Berlin)`.
+The UI shows the name instead of the time, so the name includes the time: `braid-nightly: 0 2 * * * (Europe/Berlin)`.
 """
 
 
@@ -33,7 +33,7 @@ async def update_schedules(
 ) -> list[str]:
     """Update the schedules of a deployment to match the file; return a line for each that differed.
 
-    Without `active` in the file, a schedule that was switched off or on in the UI stays so.
+    Without `active` in the file, switching a schedule on or off in the UI has lasting effect.
     """
     installed = {_name(each.slug): each for each in known.schedules if each.slug and each.slug.startswith(SLUG)}
     changes: list[str] = []
@@ -62,7 +62,7 @@ async def update_schedules(
 def _differences(
     old: DeploymentSchedule, new: DeploymentScheduleCreate, schedule: ScheduleEntry, *, active: bool
 ) -> list[str]:
-    """A line for everything that differs, with the old and the new value."""
+    """A line per difference, with the old and the new value."""
     lines = mapping_changes("its", _rule(old, schedule), _rule(new, schedule))
     lines = [line.removeprefix("its ") for line in lines]
     lines += mapping_changes("parameter", old.parameters or {}, new.parameters or {})
@@ -93,7 +93,7 @@ def _for_prefect(name: str, schedule: ScheduleEntry) -> DeploymentScheduleCreate
 
 def _rule(installed: DeploymentSchedule | DeploymentScheduleCreate, declared: ScheduleEntry) -> dict[str, Any]:
     rule = installed.schedule.model_dump(mode="json")
-    # Prefect sets it to the time of deployment where the file has none.
+    # Prefect sets it to the time of deployment if the file has none.
     return {key: value for key, value in rule.items() if key != "anchor_date" or declared.anchor is not None}
 
 

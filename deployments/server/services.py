@@ -1,4 +1,4 @@
-"""All services of a run, those included that need a Prefect server."""
+"""All services of a run, including those that need a Prefect server."""
 
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def all_services(settings: Settings, index: str) -> Services:
-    """The services that the settings describe, and `sharded_ingestion`; nothing is opened before it is asked for."""
+    """The services from the settings, and `sharded_ingestion`; each is opened at its first use."""
     services = make_services(settings, index)
     return services.with_factories({"sharded_ingestion": partial(_sharded_ingestion, settings)})
 

@@ -1,4 +1,4 @@
-"""The flow runs of shards on a Prefect server: started, read and started again for `deployments.shards`."""
+"""Starts, reads and restarts the flow runs of shards on a Prefect server, for `deployments.shards`."""
 
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -20,7 +20,7 @@ from deployments.shards import FlowRunState, ShardServer
 from flows.errors import OrchestrationError, TransientError
 
 _AT_ONCE = 100
-"""Flow runs that are read with one request."""
+"""The most flow runs that are read with one request."""
 
 
 @asynccontextmanager
@@ -33,7 +33,7 @@ async def connect_shards(request: Request, work_pool: str) -> AsyncGenerator[Sha
 
 
 class PrefectShards:
-    """A `ShardServer` through a client of Prefect; `values` are those of the form, less the source."""
+    """A `ShardServer` through a client of Prefect; `values` are the form values without the source."""
 
     def __init__(self, client: PrefectClient, deployment_id: UUID, values: Mapping[str, Any]) -> None:
         self._client, self._deployment_id, self._values = client, deployment_id, values
@@ -78,7 +78,7 @@ def _state_of(flow_run: FlowRun) -> FlowRunState:
 
 @contextmanager
 def _server_errors() -> Generator[None]:
-    """Turn errors of the connection into ours, by whether trying again can help."""
+    """Turn errors of the connection into transient or fatal errors of ours."""
     try:
         yield
     except httpx.HTTPError as error:

@@ -1,4 +1,4 @@
-"""An automation per named source: it fires when the source is not fresh as promised, or its ingestion went wrong."""
+"""An automation per named source: it fires when the source is stale, or when its ingestion failed."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -16,14 +16,14 @@ from deployments.server.notices import WEBHOOK
 from deployments.source_file import NamedSource
 from flows.errors import OrchestrationError
 
-_TOLD = {
+_EVENT_VALUES = {
     "event": "event.event",
     "seen": "event.payload.seen",
     "processed": "event.payload.processed",
     "set_aside": "event.payload.set_aside",
     "run_id": "event.payload.run_id",
 }
-"""The values of an ingestion that a notification has, by name, as Prefect's templates."""
+"""The values of an ingestion in a notification, by name, as Prefect templates."""
 _STALE = "is not fresh as promised"
 _WRONG = "was not ingested well"
 
@@ -68,17 +68,18 @@ async def _automations(client: PrefectClient, source: NamedSource, prefix: str) 
     found: list[AutomationCore] = []
     match = {"prefect.resource.id": resource_of(source.name)}
     if entry.fresh_within is not None:
-        # It waits for the next good ingestion after each; what was never ingested is shown by `braid sources`.
+        # The automation waits for the next good ingestion after each one; `braid sources` shows sources that were never
+        # ingested.
         name, when = f"{prefix}{source.name} {_STALE}", _trigger({FINISHED}, entry.fresh_within)
         found.append(_automation(name, source, _action(source, block, _STALE, {}), match, when))
     if entry.notify is not None or entry.max_set_aside_share is not None:
         name, when = f"{prefix}{source.name} {_WRONG}", _trigger({FAILED, SET_ASIDE})
-        found.append(_automation(name, source, _action(source, block, _WRONG, _TOLD), match, when))
+        found.append(_automation(name, source, _action(source, block, _WRONG, _EVENT_VALUES), match, when))
     return found
 
 
 def _trigger(expected: set[str], within_s: float | None = None) -> dict[str, Any]:
-    """When one of these events comes; with `within_s`, when none has come for so long after the last one."""
+    """Fires at one of these events; with `within_s`, fires if none has come for so many seconds after the last one."""
     proactive = within_s is not None
     return {
         "after": expected if proactive else set(),
@@ -115,21 +116,21 @@ async def _read_block(client: PrefectClient, source: NamedSource) -> BlockDocume
         ) from error
 
 
-def _action(source: NamedSource, block: BlockDocument | None, what: str, told: Mapping[str, str]) -> Any:
-    """How the block that a source names is told; `told` are values of the event, which a broken promise lacks."""
+def _action(source: NamedSource, block: BlockDocument | None, what: str, event_values: Mapping[str, str]) -> Any:
+    """The notification through the source's block; `event_values` are values of the event, if it has any."""
     if block is None:
         return DoNothing()
     if block.block_type is not None and block.block_type.slug == WEBHOOK:
         fixed = json.dumps({"source": source.name, "index": source.index, "what": what})[:-1]
-        values = "".join(f', "{name}": {{{{ {value}|tojson }}}}' for name, value in told.items())
+        values = "".join(f', "{name}": {{{{ {value}|tojson }}}}' for name, value in event_values.items())
         return CallWebhook(block_document_id=block.id, payload=f"{fixed}{values}}}")
-    values = "".join(f" {name.capitalize()}: {{{{ {value} }}}}." for name, value in told.items())
+    values = "".join(f" {name.capitalize()}: {{{{ {value} }}}}." for name, value in event_values.items())
     body = f"Source {source.name} of the index {source.index} {what}.{values}"
     return SendNotification(block_document_id=block.id, subject=f"Braid: source {source.name} {what}", body=body)
 
 
 def _comparable(automation: AutomationCore | Automation) -> dict[str, Any]:
-    """The parts of an automation that we set, in one order."""
+    """The parts of an automation that Braid sets, in a fixed order for comparison."""
     parts = automation.model_dump(mode="json", include={"name", "description", "trigger", "actions"})
     trigger = parts["trigger"]
     for name in ("after", "expect", "for_each"):

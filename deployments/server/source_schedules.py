@@ -1,4 +1,4 @@
-"""The schedules that `sources.yaml` asks for, as schedules of the deployment of `ingest`."""
+"""The schedules in `sources.yaml`, as schedules of the deployment of `ingest`."""
 
 from collections.abc import Iterable, Mapping
 
@@ -9,11 +9,11 @@ from deployments.source_file import NamedSource
 
 PIPELINE = "ingest"
 SLUG = "source-"
-"""The names of these schedules begin with it."""
+"""The prefix of the names of these schedules."""
 
 
 def schedule_problems(source: NamedSource) -> Iterable[tuple[tuple[str, ...], str]]:
-    """Why a source cannot be ingested by its schedule; nothing if it can, or has none."""
+    """The reasons why a source's schedule cannot be used; none if it can, or if it has no schedule."""
     if source.entry.schedule is None:
         return
     try:
@@ -31,7 +31,7 @@ def schedule_problems(source: NamedSource) -> Iterable[tuple[tuple[str, ...], st
 def with_sources(
     schedules: Mapping[str, DeploymentSchedules], sources: Mapping[str, NamedSource]
 ) -> dict[str, DeploymentSchedules]:
-    """The schedules of deployments, and for each source that has one, a schedule of the deployment `ingest`."""
+    """The schedules of deployments, with the schedule of each source added to the deployment `ingest`."""
     own = {f"{SLUG}{name}": _entry(each) for name, each in sources.items() if each.entry.schedule is not None}
     if not own:
         return dict(schedules)

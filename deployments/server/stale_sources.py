@@ -1,4 +1,4 @@
-"""While `braid up` runs: a source that breaks its promise is reported once, with the event `braid.source.stale`."""
+"""Reports each source that becomes stale once, with the event `braid.source.stale`, while `braid up` runs."""
 
 import json
 import time
@@ -17,7 +17,7 @@ EVERY_S = 60.0
 
 
 class StaleSources:
-    """Remembers, over restarts too, which broken promises were reported."""
+    """Remembers which stale sources were reported, also across restarts."""
 
     def __init__(self, settings: Settings, *, every_s: float = EVERY_S) -> None:
         self._settings, self._every_s = settings, every_s
@@ -25,7 +25,7 @@ class StaleSources:
         self._looked = float("-inf")
 
     def look(self) -> list[Finding]:
-        """Emit an event for each source that has become stale since the last look; a finding for each of them."""
+        """Emit an event for each source that has become stale since the last check; return a finding for each."""
         if time.monotonic() - self._looked < self._every_s:
             return []
         self._looked = time.monotonic()

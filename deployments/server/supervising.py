@@ -1,4 +1,4 @@
-"""Programs that stay up: started again, after longer and longer pauses, when they end or fall silent."""
+"""Keeps programs running: restarts them, with growing pauses, when they end or stop answering."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,12 +8,12 @@ from typing import Protocol
 from flows.errors import OrchestrationError
 
 TRIES = 8
-"""A program that ends so often in a row is given up."""
+"""A program that ends this many times in a row is not restarted."""
 STEADY_S = 120.0
-"""After running for so long, an end counts as the first one again."""
+"""After running this many seconds, an end counts as the first one again."""
 LONGEST_PAUSE_S = 60.0
 SILENT_S = 120.0
-"""A program that does not answer for so long is ended, and counts as one that has ended."""
+"""A program that has not answered for this many seconds is ended and restarted."""
 _ASK_EVERY_S = 5.0
 
 
@@ -27,13 +27,13 @@ class Running(Protocol):
 
 @dataclass(frozen=True)
 class Program:
-    """How a program is started, ended and asked for a sign of life."""
+    """The functions that start, end and check a program."""
 
     name: str
     start: Callable[[], Running]
     stop: Callable[[], None]
     answers: Callable[[], bool] | None = None
-    """Whether it answers; without, it is well while its process runs."""
+    """Checks whether it answers; without it, a running process counts as healthy."""
     log_end: Callable[[], str] = lambda: ""
 
 
@@ -47,7 +47,7 @@ class _Watched:
     process: Running | None = None
     began: float = 0.0
     ends: int = 0
-    """How often it has ended in a row."""
+    """How many times it has ended in a row."""
     again_at: float = 0.0
     heard: float = 0.0
     asked: float = field(default=float("-inf"))
@@ -55,7 +55,7 @@ class _Watched:
 
 
 class Supervisor:
-    """Keeps programs running; `look` has to be called again and again, and waits for nothing but a program's end."""
+    """Keeps programs running; call `look` regularly; it blocks only while it ends a program."""
 
     def __init__(
         self, programs: Sequence[Program], *, say: Callable[[str], None], now: Callable[[], float] = time.monotonic
@@ -64,12 +64,12 @@ class Supervisor:
         self._say, self._now = say, now
 
     def adopt(self, name: str, process: Running) -> None:
-        """Watch a program that runs already."""
+        """Watch a program that is already running."""
         one = next(one for one in self._watched if one.program.name == name)
         one.process, one.began, one.heard = process, self._now(), self._now()
 
     def look(self) -> None:
-        """Start the programs that are due, and note those that have ended.
+        """Start the programs that are due, and record those that have ended.
 
         Raises:
             GivenUp: a program has ended `TRIES` times in a row.

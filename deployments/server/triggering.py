@@ -21,7 +21,7 @@ class NotDeployed(OrchestrationError, LookupError):
 
 
 def read_flow_run(flow_run_id: str) -> FlowRun:
-    """A run on the server as it is now.
+    """The current state of a run on the server.
 
     Raises:
         UnknownName: the server has no such run.
@@ -34,7 +34,7 @@ def read_flow_run(flow_run_id: str) -> FlowRun:
 
 
 def trigger(request: Request, *, wait: bool = False) -> FlowRun:
-    """The run of the pipeline's deployment that was started; with `wait`, once it has ended.
+    """Start a run of the pipeline's deployment and return it; with `wait`, after it has ended.
 
     Parameters may also be fields of the form, such as `dry_run`; texts are read as the types that are declared.
 
@@ -79,7 +79,7 @@ def _with_types(request: Request) -> Request:
 
 
 def _scalar(value: Any) -> Any:
-    """A number, true, false or null where a text is one."""
+    """The text as a number, true, false or null, if it is one."""
     if not isinstance(value, str):
         return value
     try:

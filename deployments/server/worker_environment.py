@@ -1,5 +1,5 @@
 """The environment that a worker needs for deployed pipelines: their folders, and the modules with handlers. Runs find
-them in the environment of their worker, or a deployment sets them as variables of its runs.
+them in the environment of their worker, or the deployment sets them as environment variables of its runs.
 """
 
 import os
@@ -25,13 +25,13 @@ class Needed:
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment in which they are found; modules are also looked for where we are now."""
+        """The environment variables for them; modules are also searched in the current working directory."""
         found = {_PIPELINES: os.pathsep.join(map(str, self.folders)), _MODULES: ",".join(self.modules)}
         paths = [str(Path.cwd()), *filter(None, [os.environ.get(_PATH)])] if self.modules else []
         return {name: value for name, value in {**found, _PATH: os.pathsep.join(paths)}.items() if value}
 
     def missing_in(self, environment: Mapping[str, str]) -> list[str]:
-        """The variables of it that an environment lacks, as `NAME=VALUE`."""
+        """The missing variables of an environment, as `NAME=VALUE`."""
         given = environment.get(_PIPELINES, "").replace(",", os.pathsep)
         folders = {Path(each).absolute() for each in given.split(os.pathsep) if each}
         modules = {each.strip() for each in environment.get(_MODULES, "").split(",")}
@@ -53,7 +53,7 @@ def needed_by(deployed: Iterable[LoadedPipeline], settings: Settings) -> Needed:
 def lacking(needed: Needed, settings: Settings, *, server: str, pool_is_local: bool) -> str:
     """The variables that a worker lacks, with the cure; empty if none is missing.
 
-    The environment of the worker that `braid up` started is read. That of other workers cannot be seen from here.
+    It reads the environment of the worker of `braid up`; the environments of other workers are not accessible.
     """
     if not needed.variables:
         return ""

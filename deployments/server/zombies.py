@@ -1,4 +1,4 @@
-"""Runs of the run store that still count as running although their process is gone."""
+"""Finds recorded runs that are still marked as running although their process is gone."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Answers over HTTP, MCP and on a page: `braid serve`, with tokens that bind what each caller sees."""
+"""Answers over HTTP, MCP and on a page: `braid serve`, with tokens that limit which documents each caller sees."""
 
 from deployments.service.access import OWNER, Caller
 from deployments.service.answers import (

@@ -8,7 +8,7 @@ from handlers.tags import TagFilter
 
 
 class Forbidden(OrchestrationError, PermissionError):
-    """The caller is known and has no right to do this; the message names the missing right."""
+    """The caller is known but lacks the right to do this; the message names the right."""
 
 
 class Unknown(OrchestrationError, PermissionError):
@@ -17,14 +17,14 @@ class Unknown(OrchestrationError, PermissionError):
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody who asks. `tags` limits which documents exist for them; without it, all do.
+    """The caller of a request. `tags` limits the documents that exist for them; None means all.
 
     A document exists for them if it has, for every name in `tags`, one of its values.
     """
 
     name: str
     tags: Mapping[str, Sequence[str]] | None = field(default_factory=dict[str, Sequence[str]])
-    """None sees everything. An empty mapping sees nothing, and no caller has it."""
+    """None: everything is visible. An empty mapping would hide everything; callers never have it."""
     may_ingest: bool = False
 
     @property
@@ -48,7 +48,7 @@ class Caller:
         """Refuse a caller who is limited by tags.
 
         Raises:
-            Forbidden: they are.
+            Forbidden: the caller is limited by tags.
         """
         if not self.sees_everything:
             raise Forbidden(f"{what} may concern any document, so they need a token that sees everything")
@@ -57,7 +57,7 @@ class Caller:
         """Refuse a caller who may not start ingestions and other runs.
 
         Raises:
-            Forbidden: they may not.
+            Forbidden: the caller lacks this right.
         """
         if not (self.may_ingest and self.sees_everything):
             raise Forbidden(
@@ -66,6 +66,6 @@ class Caller:
 
 
 NOTHING = TagFilter((("nothing", ()),))
-"""Matches no document: a name without permitted values."""
+"""A filter that matches no document: a name without permitted values."""
 OWNER = Caller("owner", tags=None, may_ingest=True)
-"""The user of this machine, where no tokens are in use."""
+"""The user of this machine, if no tokens are in use."""

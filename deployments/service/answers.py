@@ -1,4 +1,4 @@
-"""The answers of the service, as REST, MCP and Python return them; commands print the same."""
+"""The answers of the service, which REST, MCP and Python return and commands print."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Answer(BaseModel):
-    """Common to all: frozen, and without surprises."""
+    """The base of all answers: frozen, without undeclared fields."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Highlight(Answer):
-    """A stretch of a passage that matches the question."""
+    """A range of a passage that matches the question."""
 
     start: int
     end: int
@@ -27,7 +27,7 @@ class Duplicate(Answer):
 
 
 class Passage(Answer):
-    """One passage that was found."""
+    """One found passage."""
 
     rank: int = Field(description="Counted from 1; equal scores share a rank.")
     document: str
@@ -49,14 +49,14 @@ class Passage(Answer):
 
 
 class StepError(Answer):
-    """A step of the search that failed, while the others answered."""
+    """A failed step of a search in which others succeeded."""
 
     step: str
     message: str
 
 
 class Neighbour(Answer):
-    """An entity that the graph leads to, and the relations on the way."""
+    """An entity found through the graph, and the relations that lead to it."""
 
     entity: str
     nearness: float
@@ -64,7 +64,7 @@ class Neighbour(Answer):
 
 
 class Explanation(Answer):
-    """Why the passages are there: `ranks` has the rank of each, in the order of the passages, by way of searching."""
+    """Why the passages were found: `ranks` has, per way of searching, the rank of each passage in order."""
 
     queries: list[str]
     entities: list[str]
@@ -91,7 +91,7 @@ class SearchAnswer(Answer):
 
 
 class Citation(Answer):
-    """A passage that an answer rests on: `number` in the answer, and where it is."""
+    """A passage that supports an answer: its `number` in the answer, and its location."""
 
     number: int
     chunk_id: str
@@ -149,7 +149,7 @@ class DocumentPage(Answer):
 
 
 class DocumentPassage(Answer):
-    """A passage of a document, in its place."""
+    """A passage of a document, with its position."""
 
     chunk_id: str
     position: int
@@ -170,7 +170,7 @@ class EntityCount(Answer):
 
 
 class DocumentDetail(DocumentSummary):
-    """Everything that the index has of one document."""
+    """All data of one document in the index."""
 
     index: str
     mime_type: str
@@ -222,7 +222,7 @@ class DocumentText(Answer):
 
 
 class IndexInfo(Answer):
-    """An index, as far as the caller may see it."""
+    """An index, limited to the documents that the caller may see."""
 
     index: str
     documents: int
@@ -251,7 +251,7 @@ class StartedRun(Answer):
 
 
 class IngestAnswer(Answer):
-    """How an ingestion ended, and how many documents were new, changed and so on, where that is known."""
+    """The status of an ingestion, and the counts of new, changed and other documents, if known."""
 
     index: str
     status: str = Field(description="succeeded, partial (something was set aside) or failed.")

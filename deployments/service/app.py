@@ -35,10 +35,10 @@ _DESCRIPTION = "Search, ask and read the ingested documents; start ingestions an
 def make_app(
     settings: Settings, *, bind: str = "127.0.0.1", warm_up: bool = True, credential: str | None = None
 ) -> Gate:
-    """The service for an address; everything it opens, it closes when it stops.
+    """The service for an address; when it stops, it closes everything that it opened.
 
-    A caller that shows `credential` is the user of this machine. If `bind` is not a loopback address, every caller
-    needs a token, even before the first one is made.
+    A caller with the `credential` is the user of this machine. If `bind` is not a loopback address, every caller needs
+    a token, even before the first token exists.
     """
     tokens, metrics = TokenFile(settings.tokens_file), Metrics()
     service = ServiceState(settings, Library(settings), tokens, metrics)
@@ -86,10 +86,10 @@ def _mcp(service: ServiceState) -> Any:
 
 
 def _mcp_routes(server: Any) -> Any:
-    """The routes of MCP over HTTP. Each call stands alone, so that any of several processes can answer it."""
+    """The routes of MCP over HTTP. Calls are stateless, so that any of several processes can answer them."""
     from mcp.server.transport_security import TransportSecuritySettings
 
-    ours = TransportSecuritySettings(enable_dns_rebinding_protection=False)  # the gate has seen to it
+    ours = TransportSecuritySettings(enable_dns_rebinding_protection=False)  # the gate has checked it already
     made = server.streamable_http_app(
         streamable_http_path="/mcp", stateless_http=True, json_response=True, transport_security=ours
     )
@@ -120,7 +120,7 @@ def _report_problems(app: FastAPI) -> None:
     def http(request: Request, error: Any) -> Response:
         if error.status_code == 404:
             return ours(request, NotHere(f"nothing is at {request.url.path}"))
-        if isinstance(error.__cause__, OrchestrationError):  # raised while the body was read
+        if isinstance(error.__cause__, OrchestrationError):  # an error while the body was read
             return problem_response(error.__cause__, request.url.path)
         return problem_response(InvalidParameters(error.detail), request.url.path, status=error.status_code)
 

@@ -1,4 +1,4 @@
-"""An answer as server-sent events: its parts while they arrive, then the whole."""
+"""An answer as server-sent events: its parts while they arrive, then the whole answer."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from flows.errors import OrchestrationError
 
 logger = logging.getLogger(__name__)
 _SILENT_S = 15.0
-"""After so long without a part, a comment is sent, so that nothing on the way takes the connection for dead."""
+"""Seconds without a part after which a comment is sent, so that proxies do not close the connection."""
 
 
 class Left(OrchestrationError):
@@ -22,7 +22,7 @@ class Left(OrchestrationError):
 
 
 async def answer_events(pool: CallPool, view: View, index: str, question: Question) -> AsyncIterator[str]:
-    """The events `text`, and at the end `answer` or `problem`. When the listener leaves, the model is stopped."""
+    """The events `text`, and at the end `answer` or `problem`. When the client disconnects, the model is stopped."""
     loop = asyncio.get_running_loop()
     parts: asyncio.Queue[str | None] = asyncio.Queue()
     left = False

@@ -1,4 +1,4 @@
-"""Calls in bounded pools: searches do not wait behind answers of language models, and every queue has a limit."""
+"""Runs calls in bounded pools: searches never wait for answers of language models, and every queue has a limit."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,7 +15,7 @@ _WAITING_PER_THREAD = 32
 
 
 class CallPool:
-    """Threads for calls of one kind. A call that is too late keeps its thread until it ends; its result is dropped."""
+    """Threads for calls of one kind. A call that times out keeps its thread until it ends; its result is dropped."""
 
     def __init__(self, name: str, threads: int, *, timeout_s: float, metrics: Metrics) -> None:
         self.name, self._timeout_s, self._metrics = name, timeout_s, metrics
@@ -27,14 +27,13 @@ class CallPool:
         """The result of the function, called in a thread.
 
         Raises:
-            Busy: too many calls wait already.
-            TooSlow: it took too long, with its waiting.
+            Busy: too many calls are waiting. TooSlow: waiting and running took too long.
         """
         if self._here >= self._most:
             self._metrics.refused(self.name)
             raise Busy(f"{self._here} calls are waiting already", retry_after_s=2.0)
         self._count(+1)
-        # A call that timed out leaves its thread at work, and counts until that thread ends.
+        # The thread of a timed-out call still runs, and the call counts until the thread ends.
         future = self._executor.submit(function, *args, **kwargs)
         loop = asyncio.get_running_loop()
         future.add_done_callback(lambda _: _quietly(loop, self._count, -1))

@@ -1,4 +1,4 @@
-"""Runs of deployments on the Prefect server: started, and followed to their end."""
+"""Starts runs of deployments on the Prefect server, and follows them."""
 
 import threading
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ def start_run(
 
 
 def follow_run(flow_run_id: str, *, settings: Settings) -> StartedRun:
-    """The run as it is now.
+    """The current state of the run.
 
     Raises:
         Unavailable: there is no Prefect server.

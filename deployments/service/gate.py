@@ -1,4 +1,4 @@
-"""The gate: every request gets a caller or a problem here; the log has no contents of requests."""
+"""The gate: identifies the caller of every request or answers with a problem; it never logs contents of requests."""
 
 import logging
 import time
@@ -28,7 +28,7 @@ COOKIE = "braid_token"
 SIGN_IN = "/sign-in"
 logger = logging.getLogger(__name__)
 _OPEN = ("/health", "/ready", "/static/", SIGN_IN)
-"""Whoever asks for these need not be known: they have nothing of any document."""
+"""Addresses without authentication; they contain no data of documents."""
 _MOST_BODY = 1_000_000
 _HEADERS = {
     "Content-Security-Policy": (
@@ -62,14 +62,14 @@ class Gate:
         self._hosts, self._rate, self._metrics, self._most_upload = hosts, rate, metrics, most_upload
 
     def running(self) -> AbstractAsyncContextManager[Any]:
-        """The service from its start to its end, for those who do not run it in a server."""
+        """Runs the start and the end of the service around a block, for use without a server."""
         return self.app.router.lifespan_context(self.app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        if scope["type"] != "http":  # nothing here speaks WebSocket
+        if scope["type"] != "http":  # WebSocket is not supported
             await send({"type": "websocket.close", "code": 1008})
             return
         began, status, started = time.perf_counter(), 500, False
@@ -89,7 +89,7 @@ class Gate:
             response = await self._admitted(scope, receive, sending)
             if response is not None:
                 await response(scope, receive, sending)
-        except OrchestrationError as error:  # raised while a body was read
+        except OrchestrationError as error:  # an error while the body was read
             if started:
                 raise
             await problem_response(error, scope["path"])(scope, receive, sending)
@@ -97,7 +97,7 @@ class Gate:
             self._note(scope, status, time.perf_counter() - began)
 
     async def _admitted(self, scope: Scope, receive: Receive, send: Send) -> Response | None:
-        """Let the request through; or the answer to one that is refused."""
+        """Pass the request on, or return the answer that refuses it."""
         headers, path = Headers(scope=scope), scope["path"]
         try:
             self._hosts.check(scope["method"], headers)
@@ -133,14 +133,14 @@ class Gate:
         route = getattr(scope.get("route"), "path", None) or "other"
         caller = scope.get("state", {}).get("caller")
         self._metrics.request(scope["method"], route, status, seconds)
-        # Of the address only the pattern of its route: names of documents and questions stay out of logs.
+        # Only the pattern of the route, so that names of documents and questions stay out of logs.
         logger.info(
             "%s %s %d in %.0f ms for %s", scope["method"], route, status, seconds * 1000, caller.name if caller else "-"
         )
 
 
 def problem_response(error: Exception, path: str, *, status: int | None = None) -> Response:
-    """The answer that reports an error as problem details; `status` replaces the one that its kind has."""
+    """The response with the problem details of an error; `status` overrides the default status of the error."""
     problem = problem_of(error)
     problem = problem if status is None else replace(problem, status=status)
     return JSONResponse(

@@ -1,4 +1,4 @@
-"""Checks of a request before anything else looks at it: host, origin, how often, how much."""
+"""The first checks of a request: host, origin, rate and size."""
 
 import asyncio
 import time
@@ -13,16 +13,16 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _WILDCARDS = ("0.0.0.0", "::", "")
 _MOST_CALLERS = 10_000
 _BODY_S = 60.0
-"""For each part of a body to arrive."""
+"""Seconds for each part of a body to arrive."""
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only programs on this machine reach a server that is bound to this address."""
+    """Whether only programs on this machine can reach a server that is bound to this address."""
     return host in LOOPBACK
 
 
 class HostCheck:
-    """Refuses requests that name another host than ours (DNS rebinding), or come from a page of another origin."""
+    """Refuses requests for a foreign host name (DNS rebinding), or from a page of another origin."""
 
     def __init__(self, bind: str, names: Collection[str]) -> None:
         any_host = bind in _WILDCARDS and not names
@@ -52,7 +52,7 @@ def _hostname(host: str) -> str:
 
 
 class RateLimit:
-    """At most so many calls per minute from each caller, spread evenly after a burst (a token bucket each)."""
+    """A limit of calls per minute for each caller: a token bucket, which allows a burst."""
 
     def __init__(self, per_minute: int) -> None:
         self._per_minute = per_minute
@@ -62,7 +62,7 @@ class RateLimit:
         """Count a call.
 
         Raises:
-            TooMany: it is one too many; carries how long to wait.
+            TooMany: the limit is exceeded; carries the seconds to wait.
         """
         if not self._per_minute:
             return
@@ -79,7 +79,8 @@ class RateLimit:
 
 
 def limited_body(receive: Any, headers: Mapping[str, str], most: int) -> Any:
-    """`receive` of an ASGI request, which refuses a body of more than `most` bytes, or one that hardly arrives.
+    """Wrap the `receive` of an ASGI request: it refuses a body of more than `most` bytes, or one that arrives too
+    slowly.
 
     Raises:
         TooLarge: the request announces a longer body.
@@ -100,7 +101,7 @@ def limited_body(receive: Any, headers: Mapping[str, str], most: int) -> Any:
             if taken > most:
                 raise TooLarge(f"the request has more than the {most:,} bytes that are allowed here")
             if not message.get("more_body"):
-                taken = -1  # from here on, whoever receives waits for the end of the connection
+                taken = -1  # the body is complete; further calls wait for the end of the connection
         return message
 
     return limited

@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, how busy is it."""
+"""Endpoints for liveness, readiness and metrics."""
 
 from fastapi import APIRouter, Request, Response
 
@@ -18,7 +18,7 @@ async def health() -> dict[str, str]:
 
 @router.get("/ready")
 async def ready(service: ServiceDepends, response: Response) -> dict[str, str]:
-    """Models are loaded, so the first question is answered as fast as the others; until then, status 503."""
+    """Whether models are loaded, so that the first question is as fast as later ones; until then, status 503."""
     if not service.ready:
         response.status_code = 503
     return {"status": "ready" if service.ready else "starting"}
@@ -26,7 +26,7 @@ async def ready(service: ServiceDepends, response: Response) -> dict[str, str]:
 
 @router.get("/metrics")
 async def metrics(request: Request, service: ServiceDepends) -> Response:
-    """Numbers in Prometheus' form."""
+    """Metrics in Prometheus' format."""
     caller_of(request).require_everything("metrics")
     fresh = await service.searching.run(freshness_of, service.settings)
     return Response(service.metrics.text(fresh), media_type=CONTENT_TYPE)

@@ -1,4 +1,4 @@
-"""All indexes of the settings, kept loaded; callers reach them only through a `View` of the permitted documents."""
+"""All indexes of the settings, kept loaded; callers access them only through a `View` of the permitted documents."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -39,7 +39,7 @@ Filters = Mapping[str, Sequence[str]]
 
 
 class SearchFailed(FatalError):
-    """No way of searching answered; the message has the reason of each."""
+    """All ways of searching failed; the message has the reason of each."""
 
 
 class Library:
@@ -66,7 +66,7 @@ class Library:
 
 @dataclass(frozen=True)
 class Question:
-    """A question to an index, and how it is to be answered."""
+    """A question to an index, with its options."""
 
     text: str
     top: int
@@ -93,7 +93,7 @@ class Question:
 
 @dataclass(frozen=True)
 class View:
-    """The indexes as one caller sees them: documents that their tags exclude do not exist for them."""
+    """The indexes as seen by one caller; documents that their tags exclude do not exist in it."""
 
     library: Library
     caller: Caller
@@ -104,7 +104,7 @@ class View:
         Raises:
             InvalidParameters: the question is empty, or `top` is out of range.
             InvalidTag: a filter names a tag that no document can have.
-            SearchFailed: no way of searching answered.
+            SearchFailed: all ways of searching failed.
             UnknownName: there is no such index.
         """
         if question.multi_query or question.hyde:
@@ -129,7 +129,7 @@ class View:
     def ask(self, index: str, question: Question, *, on_text: Callable[[str], None] | None = None) -> AskAnswer:
         """A language model's answer from the passages found; `on_text` gets its parts as they arrive.
 
-        The numbers of citations are checked at the end, so the text of the answer may differ from the sum of its parts.
+        The numbers of citations are checked at the end, so the final text may differ from the joined parts.
 
         Raises as `search` does, and:
             InvalidSettings: no language model is configured.
@@ -160,7 +160,7 @@ class View:
         )
 
     def indexes(self) -> IndexList:
-        """The indexes that have a document for the caller; to one who sees everything, empty ones too.
+        """The indexes with a visible document for the caller; callers who see everything also get empty ones.
 
         Raises:
             InvalidSettings: the indexes cannot be listed.
@@ -184,13 +184,13 @@ class View:
         """One index in numbers.
 
         Raises:
-            UnknownName: it is not there, or has no document for the caller.
+            UnknownName: it does not exist, or has no visible document for the caller.
         """
         with self._documents(name) as documents:
             return documents.summary()
 
     def documents(self, index: str, *, status: str | None = None, limit: int = 50, offset: int = 0) -> DocumentPage:
-        """A page of the documents by name, and how many there are by status.
+        """A page of the documents by name, and the number of documents by status.
 
         Raises:
             UnknownName: there is no such index.
@@ -217,17 +217,17 @@ class View:
         return DocumentDetail.model_validate({**described, "index": index, "text": _joined(passages)})
 
     def tags(self, index: str, documents: Sequence[str]) -> dict[str, tuple[tuple[str, str], ...]]:
-        """The tags of those of the documents that exist for the caller, by id."""
+        """The tags of the given documents, by id, without documents that the caller may not see."""
         with self._documents(index) as found:
             return found.tags(documents)
 
     def some_tags(self, index: str) -> list[tuple[tuple[str, str], ...]]:
-        """The tags of the first documents that exist for the caller, by name."""
+        """The tags of the first visible documents by name."""
         with self._documents(index) as found:
             return list(found.first_tags().values())
 
     def sources(self, index: str) -> list[dict[str, Any]]:
-        """The sources of an index: when each was last listed, by which run, and the outcomes of its objects.
+        """The sources of an index: time and run of the last listing, and the outcomes of its objects.
 
         Raises:
             Forbidden: the caller does not see everything.
@@ -252,7 +252,7 @@ class View:
 
     @contextmanager
     def _opened(self, index: str) -> Generator[Services]:
-        """The services of an index that the caller may know of."""
+        """The services of an index, if the caller may know of it."""
         if not self.caller.sees_everything:
             with self._documents(index):
                 pass
@@ -274,7 +274,7 @@ class View:
 
 
 def _joined(passages: Sequence[DocumentPassage]) -> str:
-    """The text of a document from its passages: text that two of them share comes once, gaps are empty lines."""
+    """The text of a document, joined from its passages: shared text appears once, gaps become empty lines."""
     parts: list[str] = []
     end = 0
     for each in sorted(passages, key=lambda passage: (passage.start, passage.end)):

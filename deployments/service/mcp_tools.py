@@ -40,7 +40,7 @@ MISSING = "MCP needs the package mcp: pip install 'braid-pipelines[serve]'"
 
 
 def make_mcp_server(service: ServiceState, caller_of: CallerOf) -> "MCPServer[Any]":
-    """The server with its tools; `caller_of` finds out who calls.
+    """The server with its tools; `caller_of` identifies the caller.
 
     Raises:
         OrchestrationError: the package `mcp` is not installed.

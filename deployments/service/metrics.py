@@ -1,4 +1,4 @@
-"""Metrics in Prometheus' form; of several worker processes together, if PROMETHEUS_MULTIPROC_DIR is set."""
+"""Metrics in Prometheus' format; combined for several worker processes if PROMETHEUS_MULTIPROC_DIR is set."""
 
 import os
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 
 
 
 class Metrics:
-    """How many calls there were, how they ended, and how long they took, without the names of documents and callers."""
+    """The number, status and duration of calls, without names of documents and callers."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -46,7 +46,7 @@ class Metrics:
         self._refused.labels(pool).inc()
 
     def text(self, sources: Iterable[Freshness] = ()) -> bytes:
-        """All metrics as Prometheus reads them, with the age of each named source."""
+        """All metrics in Prometheus' format, with the age of each named source."""
         ages = _ages(sources)
         if MULTIPROCESS not in os.environ:
             return generate_latest(self._registry) + ages
@@ -56,7 +56,7 @@ class Metrics:
 
 
 def _ages(sources: Iterable[Freshness]) -> bytes:
-    """How fresh sources are, as of now; one that was never ingested well has no age and may be stale."""
+    """The current freshness of sources; a source without a good ingestion has no age and may be stale."""
     registry = CollectorRegistry()
 
     def gauge(name: str, text: str) -> Gauge:

@@ -1,4 +1,4 @@
-"""What a document was made from, only as it was ingested: its tags were given to that content."""
+"""The original file of a document, served only if unchanged, since the document's tags were given to that content."""
 
 import hashlib
 import mimetypes
@@ -16,12 +16,12 @@ _IN_MEMORY, _BLOCK = 4_000_000, 1_000_000
 
 
 class ChangedOriginal(OrchestrationError):
-    """It is not, or no longer, what was ingested."""
+    """The file is not the ingested one, or has changed since."""
 
 
 @dataclass(frozen=True)
 class Original:
-    """The content, to be read from its beginning, and how a browser should call it."""
+    """The content as a stream at its beginning, with its media type and file name."""
 
     file: IO[bytes]
     name: str
@@ -32,11 +32,11 @@ class Original:
 def open_original(described: Mapping[str, Any], sources: Sources, roots: Iterable[str]) -> Original:
     """The original of a document as `DocumentTable.described` has it; the caller closes the file.
 
-    `roots` are the sources of its index, by which a document that is no file is fetched again.
+    `roots` are the sources of its index, from which a document that is not a file is fetched again.
 
     Raises:
-        ChangedOriginal: it has changed since it was ingested, or is no file of its own.
-        OrchestrationError: it is gone, too large, or cannot be read.
+        ChangedOriginal: it has changed since it was ingested, or is not a separate file. OrchestrationError: it is
+        missing, too large, or unreadable.
     """
     uri: str = described["uri"]
     name = described["name"].rstrip("/").rpartition("/")[2] or "document"

@@ -194,7 +194,7 @@ async def sign_in_page(request: Request, next: str = "/") -> Response:
 
 @router.post(SIGN_IN)
 async def sign_in(request: Request, service: ServiceDepends) -> Response:
-    """Keep the token in a cookie that scripts cannot read, and that is sent to this server only."""
+    """Store the token in a cookie that scripts cannot read and that is sent only to this server."""
     sent = parse_qs((await request.body()).decode("utf-8", "replace"))
     token, following = (sent.get(name, [""])[0].strip() for name in ("token", "next"))
     if service.tokens.caller(token) is None:
@@ -218,7 +218,7 @@ def _own(address: str) -> str:
 
 
 async def _indexes(service: ServiceState, view: View, index: str) -> tuple[list[IndexInfo], str]:
-    """The indexes to choose from, and the chosen one: the first unless another is named."""
+    """The available indexes, and the chosen one (by default the first)."""
     found = (await service.searching.run(view.indexes)).indexes
     names = [each.index for each in found]
     if index and index not in names:
@@ -236,7 +236,7 @@ def _may_upload(request: Request, service: ServiceState) -> bool:
 
 
 async def _runs(request: Request, service: ServiceState, index: str | None = None) -> Sequence[Any] | None:
-    """The latest runs; None for those who may not see runs."""
+    """The latest runs; None if the caller may not see runs."""
     if not caller_of(request).sees_everything:
         return None
     limit = _RUNS if index is None else _SOURCES_OF
@@ -245,7 +245,7 @@ async def _runs(request: Request, service: ServiceState, index: str | None = Non
 
 
 async def _sources(request: Request, service: ServiceState, view: View, index: str) -> list[dict[str, Any]]:
-    """The sources of an index with the status of the run that listed each last, the newest first."""
+    """The sources of an index, newest first, each with the status of the run that listed it last."""
     if not caller_of(request).sees_everything:
         return []
     found = await service.searching.run(view.sources, index)

@@ -1,4 +1,4 @@
-"""A document as the page shows it: its passages one after another, and the headings that they stand under."""
+"""A document for its page: the passages in order, and an outline of the headings."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from deployments.service.prose import prose
 
 @dataclass(frozen=True)
 class Piece:
-    """A passage in its place; `here` is the one that the page opens at."""
+    """A passage in its place; `here` marks the one at which the page opens."""
 
     anchor: str
     here: bool
@@ -48,7 +48,7 @@ def pieces(passages: Sequence[DocumentPassage], wanted: Collection[str], *, chos
 
 
 def outline(passages: Sequence[DocumentPassage]) -> list[OutlineEntry]:
-    """The headings in order, each once, where it first stands; of a path of headings the last, at its depth."""
+    """The headings in order, each once at its first occurrence; of a path of headings the last one, with its depth."""
     found: dict[str, OutlineEntry] = {}
     for each in passages:
         path = each.heading.split(" > ")

@@ -16,36 +16,36 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Busy(TransientError):
-    """More calls are waiting than can be answered soon."""
+    """Too many calls are waiting."""
 
 
 class TooSlow(TransientError):
-    """The time for an answer is over."""
+    """The time limit for an answer is over."""
 
 
 class TooMany(TransientError):
-    """This caller asks more often than is allowed."""
+    """The caller exceeds the rate limit."""
 
 
 class TooLarge(OrchestrationError, ValueError):
-    """The request is larger than is allowed."""
+    """The request exceeds the size limit."""
 
 
 class Unavailable(OrchestrationError):
-    """Something that this call needs is not there: a Prefect server, a language model."""
+    """A required component is not available: a Prefect server or a language model."""
 
 
 class NotHere(OrchestrationError, LookupError):
-    """Nothing has this address."""
+    """The address does not exist."""
 
 
 class CrossSite(OrchestrationError, PermissionError):
-    """The request comes from a page of another site, or names a host that is not ours."""
+    """The request comes from a page of another site, or names a foreign host."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem in the form of RFC 9457, with the cure as an extension."""
+    """Problem details (RFC 9457), with the cure as an extension member."""
 
     status: int
     kind: str
@@ -99,11 +99,11 @@ KINDS: tuple[tuple[type[Exception], int, str, str], ...] = (
     (TransientError, 503, "try-again", "Ask again in a little while."),
     (FatalError, 502, "failed", "The detail names the reason; `braid doctor` on the server finds more."),
     (OrchestrationError, 500, "failed", "The detail names the reason; `braid doctor` on the server finds more."),
-)  # the first that fits
+)  # the first class that fits
 
 
 def problem_of(error: Exception) -> Problem:
-    """The problem that an error is to a caller; an unexpected one shows nothing of itself."""
+    """The problem details of an error for a caller; an unexpected error reveals no details."""
     for kind, status, name, cure in KINDS:
         if isinstance(error, kind):
             headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}

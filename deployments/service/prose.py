@@ -1,4 +1,4 @@
-"""The text of passages as HTML: paragraphs, headings, tables, code and lists, with stretches marked."""
+"""The text of passages as HTML: paragraphs, headings, tables, code and lists, with marked matches."""
 
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -16,12 +16,12 @@ _FENCE = "```"
 
 
 def wanted_terms(*texts: str) -> set[str]:
-    """The terms to be marked: those of a question, of its rewritings, of names."""
+    """The terms to mark: those of a question, its rewritings, and names."""
     return {term for text in texts for term in terms(text)}
 
 
 def marked(text: str, wanted: Collection[str]) -> Markup:
-    """The text with every stretch that matches one of the terms in `<mark>`."""
+    """The text with every match of one of the terms in `<mark>`."""
     parts: list[Markup | str] = []
     end = 0
     for start, stop in highlights(text, wanted) if wanted else ():
@@ -31,12 +31,12 @@ def marked(text: str, wanted: Collection[str]) -> Markup:
 
 
 def prose(text: str, wanted: Collection[str] = ()) -> Markup:
-    """The passage as HTML. Nothing in the text is taken for HTML."""
+    """The passage as HTML; HTML inside the text is escaped."""
     return Markup("\n").join(_blocks(text, wanted))
 
 
 def table(text: str, wanted: Collection[str] = ()) -> Markup:
-    """A table in Markdown as HTML; any other text as it is."""
+    """A Markdown table as HTML; any other text unchanged."""
     lines = [line for line in text.strip().splitlines() if line.strip()]
     if len(lines) < 2 or not all("|" in line for line in lines) or not _RULE.fullmatch(lines[1].strip()):
         return Markup("<pre>{}</pre>").format(marked(text, wanted))

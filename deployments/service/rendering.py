@@ -37,7 +37,7 @@ def render(request: Request, name: str, *, status: int = 200, **values: Any) -> 
 
 
 def to(path: str, **query: Any) -> str:
-    """An address with a query; values that are empty are left out, lists come several times."""
+    """An address with a query; empty values are left out, lists become repeated parameters."""
     pairs: list[tuple[str, str]] = []
     for name, value in query.items():
         several: Iterable[Any] = value if isinstance(value, (list, tuple)) else (value,)
@@ -46,7 +46,7 @@ def to(path: str, **query: Any) -> str:
 
 
 def ago(seconds: float) -> str:
-    """How long ago a time is, in words."""
+    """The age of a time in words."""
     passed = max(0.0, time.time() - seconds)
     for size, unit in _UNITS:
         if passed >= size:
@@ -77,7 +77,7 @@ def _templates() -> Environment:
 
 
 def _version() -> str:
-    """Changes with the style and the script, so that a browser never mixes two versions."""
+    """A version that changes with the style and the script, so that a browser never mixes two versions."""
     hashed = hashlib.sha256()
     for path in sorted(STATIC.iterdir()):
         hashed.update(path.read_bytes())

@@ -19,13 +19,13 @@ from flows.errors import OrchestrationError
 _KEEP_ALIVE_S, _STOP_S = 20, 10
 _MOST_CONNECTIONS = 1000
 _HOST = "_BRAID_SERVED_HOST"
-"""How the processes of several workers learn the address; not a setting."""
+"""The environment variable that passes the address to several worker processes; not a setting."""
 
 
 def serve(
     settings: Settings, *, host: str, port: int, workers: int, on_ready: Callable[[str], None] = lambda url: None
 ) -> None:
-    """Serve until a signal comes; `on_ready` is called with the address once it is known to be free.
+    """Serve until a signal arrives; `on_ready` is called with the address as soon as it is known to be free.
 
     Raises:
         InvalidSettings: the address is not a loopback address, and there are no tokens.
@@ -82,7 +82,7 @@ def _log_to_stderr() -> None:
 
 
 def _free_port(host: str, port: int) -> int:
-    """The port, or a free one for 0."""
+    """The port, or for 0 a free port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

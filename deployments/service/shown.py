@@ -1,4 +1,4 @@
-"""Hits as the page shows them: title, place, sentences with marks, and bars for the ranks."""
+"""Hits for the page: title, position, marked sentences, and bars for the ranks."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ _ALWAYS = ("vector", "keyword")
 
 @dataclass(frozen=True)
 class Bar:
-    """How one way of searching sees a passage: its rank and score, and the score's share of the best one shown."""
+    """The rank and score of a passage by one way of searching, and the score relative to the best shown one."""
 
     way: str
     label: str
@@ -54,7 +54,7 @@ class ShownHit:
 
 @dataclass(frozen=True)
 class Facet:
-    """A tag that narrows the search, or that is taken off again."""
+    """A tag value that narrows the search, or removes a chosen narrowing."""
 
     tag: str
     count: int
@@ -63,7 +63,7 @@ class Facet:
 
 
 def address_of(index: str, document: str, *, passage: str = "", q: str = "") -> str:
-    """The page of a document, opened at a passage."""
+    """The address of a document's page, opened at a passage."""
     at = to(f"/indexes/{quote(index)}/documents/{quote(document)}", passage=passage, q=q)
     return f"{at}#p-{passage}" if passage else at
 
@@ -89,7 +89,7 @@ def shown_hits(answer: SearchAnswer, tags: Mapping[str, Tags]) -> list[ShownHit]
 
 
 def facets(tags: Iterable[Tags], chosen: Sequence[str], *, index: str, q: str) -> list[Facet]:
-    """The chosen tags, and those of the documents shown, the most frequent first."""
+    """The chosen tags, and the tags of the shown documents, most frequent first."""
     counted = Counter(f"{name}={value}" for each in tags for name, value in set(each))
     listed = [*chosen, *(tag for tag, _ in sorted(counted.items(), key=lambda item: (-item[1], item[0])))]
     found: list[Facet] = []

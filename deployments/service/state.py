@@ -14,7 +14,7 @@ from deployments.service.tokens import TokenFile
 from deployments.settings import Settings
 
 ASK_TIMEOUT_S = 300.0
-"""Language models take their time, and answer in parts meanwhile."""
+"""A longer time limit, since language models are slow but stream their answers."""
 _ASKING = 16
 
 
@@ -31,7 +31,7 @@ class ServiceState:
     asking: CallPool = field(init=False)
 
     def __post_init__(self) -> None:
-        # More threads than cores would only make all of them slower: a search computes, it does not wait.
+        # More threads than cores would slow all of them down, since a search is bound by computation.
         cores = os.cpu_count() or 1
         self.searching = CallPool(
             "search", max(2, cores), timeout_s=self.settings.serve_timeout_s, metrics=self.metrics
@@ -40,7 +40,7 @@ class ServiceState:
 
     @property
     def prefect_ui(self) -> str | None:
-        """The address of Prefect's pages, if one is known without asking for it."""
+        """The address of Prefect's UI, if it is known without a request."""
         local = running_url(self.settings.home / "server")
         url = os.environ.get("PREFECT_UI_URL") or os.environ.get("PREFECT_API_URL") or local
         return url.removesuffix("/").removesuffix("/api") if url else None
@@ -56,10 +56,10 @@ def service_of(request: Request) -> ServiceState:
 
 
 def caller_of(request: Request) -> Caller:
-    """Who asks, as the gate found out."""
+    """The caller, as identified by the gate."""
     return request.scope["state"]["caller"]
 
 
 def view_of(request: Request) -> View:
-    """The library as the caller sees it."""
+    """The caller's view of the library."""
     return service_of(request).library.seen_by(caller_of(request))

@@ -22,7 +22,7 @@ def serve_mcp(settings: Settings) -> None:
     caller = local_caller(settings)
     service = ServiceState(settings, Library(settings), TokenFile(settings.tokens_file), Metrics())
     server = make_mcp_server(service, lambda context: caller)
-    # The first question should not wait for the model, nor the handshake for it.
+    # Load the model in the background, so that neither the handshake nor the first question waits for it.
     threading.Thread(target=service.library.warm.warm_up, daemon=True).start()
     try:
         server.run("stdio")
@@ -31,7 +31,7 @@ def serve_mcp(settings: Settings) -> None:
 
 
 def local_caller(settings: Settings) -> Caller:
-    """Who asks in this process: the one whose token BRAID_TOKEN has, else the user of this machine.
+    """The caller in this process: the owner of the token in BRAID_TOKEN, else the user of this machine.
 
     Raises:
         InvalidSettings: it is not a valid token.

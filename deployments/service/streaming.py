@@ -1,4 +1,4 @@
-"""A language model whose answers are passed on while they arrive."""
+"""A language model that streams its answers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from handlers.models import ChatModel, Completion
 
 @dataclass(frozen=True)
 class StreamingChat:
-    """A model as steps use it; each part of an answer also goes to `on_text`."""
+    """A model for steps that also passes each part of an answer to `on_text`."""
 
     chat: ChatModel
     on_text: Callable[[str], None]
@@ -24,7 +24,7 @@ class StreamingChat:
         temperature: float | None = None,
         timeout_s: float = 120.0,
     ) -> Completion:
-        """The whole answer, as `Chat` describes it; one that a schema binds is not passed on in parts."""
+        """The whole answer, as in `Chat`; an answer with a schema is not streamed."""
         if schema is not None:
             return self.chat.complete(
                 messages,

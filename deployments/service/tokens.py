@@ -1,4 +1,4 @@
-"""The file of tokens, as hashes: the callers, and the documents that each may see."""
+"""The file of hashed tokens, with the caller of each and the documents that the caller may see."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ _DAY_S = 86_400
 
 @dataclass(frozen=True)
 class Token:
-    """The record of a token; `tags` are as those of `Caller`."""
+    """The record of a token; `tags` as in `Caller`."""
 
     id: str
     name: str
@@ -45,7 +45,7 @@ class Token:
 
 
 class TokenFile:
-    """The tokens at a path; a change, also by another process, counts from the next call on."""
+    """The tokens in a file; changes, also by other processes, are effective from the next call."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -85,11 +85,11 @@ class TokenFile:
         return secret
 
     def listed(self) -> list[Token]:
-        """All tokens, the oldest first; those that were revoked or have expired too."""
+        """All tokens, oldest first, including revoked and expired ones."""
         return sorted(self._current().values(), key=lambda each: each.created)
 
     def revoke(self, id_or_name: str) -> Token:
-        """Make a token useless from now on.
+        """Make a token invalid from now on.
 
         Raises:
             UnknownName: no valid token has that id or name.
@@ -105,12 +105,12 @@ class TokenFile:
         return found
 
     def in_use(self) -> bool:
-        """Whether any token was ever made: from then on every caller needs one, even when all are revoked."""
+        """Whether any token was ever created; from then on every caller needs one, even if all are revoked."""
         return bool(self._current())
 
     def caller(self, secret: str) -> Caller | None:
-        """Whose token it is; None if it is not valid."""
-        # Found by its hash: how long that takes says nothing about the tokens that there are.
+        """The owner of a token; None if it is not valid."""
+        # Looked up by its hash, so that the time reveals nothing about existing tokens.
         found = self._current().get(_digest(secret))
         return found.caller if found is not None and found.is_valid(time.time()) else None
 

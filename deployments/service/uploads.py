@@ -1,4 +1,4 @@
-"""Uploaded files: kept below one folder for each index, from where ingestions read them."""
+"""Uploaded files, stored in one folder per index, from which ingestions read them."""
 
 from pydantic import BaseModel
 
@@ -12,14 +12,14 @@ _MEGABYTE = 1_000_000
 
 
 class Uploaded(BaseModel):
-    """A file that was kept."""
+    """A stored file."""
 
     name: str
     size: int
 
 
 def most_bytes(settings: Settings) -> int:
-    """The largest file that may be uploaded; 0 where none may."""
+    """The most bytes of an uploaded file; 0 if uploads are not allowed."""
     return int(settings.serve_upload_mb * _MEGABYTE)
 
 
@@ -29,10 +29,10 @@ def uploads_of(settings: Settings, index: str) -> str:
 
 
 def write_upload(settings: Settings, index: str, name: str, content: bytes) -> Uploaded:
-    """Keep a file, in place of one with the same name.
+    """Store a file, replacing one with the same name.
 
     Raises:
-        InvalidParameters: the name is not that of a file that an ingestion would read.
+        InvalidParameters: an ingestion would not read a file with this name.
         InvalidSettings: the index has an impossible name.
         TooLarge: the file is larger than is allowed.
     """

@@ -1,4 +1,4 @@
-"""The documents of an index that exist for a caller: pages, counts, one in detail."""
+"""The documents of an index that exist for a caller: pages, counts and details."""
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 _PAGE = 1000
 _FIRST_PAGE = 16
-"""Few, since every question looks whether there is a document for the caller at all."""
+"""A small page, because every question checks whether the caller has any visible document."""
 
 
 @dataclass(frozen=True)
 class PermittedDocuments:
-    """A document table behind the tags of a caller. Only `described` and the entries of a page leave it."""
+    """A document table limited by the tags of a caller; it returns only `described` and the entries of a page."""
 
     table: DocumentTable
     caller: Caller
@@ -33,7 +33,7 @@ class PermittedDocuments:
         """The documents of an index.
 
         Raises:
-            UnknownName: it is not there, or has no document for the caller, who is not to know the difference.
+            UnknownName: it does not exist, or has no visible document; the caller must not learn which.
         """
         with ExitStack() as stack:
             try:
@@ -44,7 +44,7 @@ class PermittedDocuments:
             except UnknownName:
                 if caller.sees_everything:
                     raise
-                raise UnknownName("index", index, ()) from None  # suggests no name of another index
+                raise UnknownName("index", index, ()) from None  # without suggestions, which could reveal another index
             yield found
 
     def page(self, *, status: str | None = None, limit: int = 50, offset: int = 0) -> list[DocumentEntry]:
@@ -65,7 +65,7 @@ class PermittedDocuments:
         return counted
 
     def summary(self) -> IndexInfo:
-        """The index in numbers, as far as it exists for the caller."""
+        """The numbers of the index, counting only visible documents."""
         rows = list(self._rows())
         return IndexInfo(
             index=self.table.index,
@@ -80,12 +80,12 @@ class PermittedDocuments:
         """Everything in the index about a document, by its id, URI or name.
 
         Raises:
-            AmbiguousName: there are several; the message names them.
-            UnknownName: there is no such document for the caller; the message suggests the nearest that there is.
+            AmbiguousName: several documents fit; the message lists them. UnknownName: there is no such visible
+            document; the message suggests the nearest visible one.
         """
         found = self._permitted(self.table.store.lookup(document, limit=_PAGE))
         if not self.caller.sees_everything:
-            # Ends of names are looked for only where no whole name fits, so an excluded document would be noticed.
+            # Ends of names are searched only if no whole name fits, which would reveal an excluded document.
             found = [row for row in found if document in (row.id, row.name, row.uri)]
         if not found:
             raise UnknownName("document", document, [row.name for row in islice(self._rows(), 10_000)])
@@ -113,6 +113,7 @@ class PermittedDocuments:
         where = self.caller.where
         if where is None:
             return list(rows)
-        # Tags are those of the searchable version: a document without one has none, and exists for nobody with tags.
+        # Tags belong to the searchable version; a document without one has no tags and is invisible to callers with
+        # tags.
         tags = self.table.store.tags_of([row.id for row in rows])
         return [row for row in rows if row.id in tags and where.matches(tags[row.id])]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MOST_OPEN = 16
 _LOOKED_S = 5.0
-"""For so long an index in a database is taken to be there still; the file of one is looked at every time."""
+"""Seconds for which an index in a database is assumed to exist; an index file is checked every time."""
 _SQLITE = "sqlite:///"
 _SHARED = ("embedder", "embedders", "reranker", "chat", "storage", "prices")
 
@@ -31,18 +31,18 @@ class _Open:
     services: Services
     identity: object
     looked: float = field(default_factory=time.monotonic)
-    """When the index was last known to be there."""
+    """When the index was last known to exist."""
     users: int = 0
     outdated: bool = False
 
     @cached_property
     def lent(self) -> Services:
-        """The services with the index opened: it is there, so that no run looks for it again."""
+        """The services with the open index, so that runs need not check that it exists."""
         return self.services.sharing({"index_store": self.services["index_store"]})
 
 
 class WarmIndexes:
-    """Services by index, opened at the first question; the one that was asked least recently is closed first."""
+    """Services by index, opened at the first question; the least recently used one is closed first."""
 
     def __init__(self, settings: Settings, *, most: int = MOST_OPEN) -> None:
         self.settings = settings
@@ -65,7 +65,7 @@ class WarmIndexes:
 
     @contextmanager
     def services(self, index: str) -> Generator[Services]:
-        """The services of an index, which stay open until the block has ended, and as a rule for longer.
+        """The services of an index, which stay open at least until the block has ended.
 
         Raises:
             InvalidSettings: it cannot be the name of an index.
@@ -110,7 +110,7 @@ class WarmIndexes:
         return made
 
     def _is_same(self, index: str, url: str, known: _Open) -> bool:
-        """Whether the open index is the one of that name: it may have been deleted, and made again, meanwhile."""
+        """Whether the open index is still the one with that name; it may have been deleted and created again."""
         if url.startswith(_SQLITE):
             return known.identity == _identity(url)
         if time.monotonic() - known.looked > _LOOKED_S:

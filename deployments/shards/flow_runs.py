@@ -1,4 +1,6 @@
-"""Operations on flow runs that a sharded ingestion needs; `deployments.server.shard_runs` offers them with Prefect."""
+"""The operations on flow runs that a sharded ingestion needs; `deployments.server.shard_runs` implements them with
+Prefect.
+"""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -26,21 +28,21 @@ class FlowRunState:
 class ShardServer(Protocol):
     """A server with a deployment whose runs ingest one shard each.
 
-    All its methods raise `TransientError` while the server does not answer as expected.
+    All methods raise `TransientError` while the server does not answer as expected.
     """
 
     async def start(self, name: str, source: str, *, key: str) -> str:
-        """The id of the flow run that has the key; if there is none, one is created that ingests `source`."""
+        """The id of the flow run with the idempotency key; if there is none, create one that ingests `source`."""
         ...
 
     async def states(self, flow_run_ids: Sequence[str]) -> list[FlowRunState]:
-        """The states of the flow runs that are still on the server, in any order."""
+        """The states of the flow runs that still exist on the server, in any order."""
         ...
 
     async def start_again(self, flow_run_id: str, reason: str) -> None:
-        """Schedule the flow run once more; it goes on where it was."""
+        """Schedule the flow run again; it continues where it stopped."""
         ...
 
 
 ConnectShards: TypeAlias = Callable[[Request, str], AbstractAsyncContextManager[ShardServer]]
-"""From the request that all shards share and the name of a work pool to the server."""
+"""Returns the server for the common request of all shards and the name of a work pool."""

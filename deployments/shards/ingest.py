@@ -23,13 +23,13 @@ from handlers.stores import IndexStore
 
 PIPELINE = "ingest"
 _OF_THE_LISTING = ("source", "pattern", "exclude", "tags", "strict")
-"""Parameters that are used up when the documents are listed."""
+"""Parameters that only affect the listing, so they are not passed to the shards."""
 _NEEDS_ALL = ("prune", "max_prune_share")
 
 
 @dataclass(frozen=True)
 class Sharding:
-    """Into how many shards a list of documents is split, where they run, and how many may fail."""
+    """The number of shards, their work pool, and how many may fail."""
 
     shards: int
     work_pool: str = WORK_POOL
@@ -49,7 +49,7 @@ async def ingest_in_shards(
     A sharded ingestion with the same source, index, parameters and number of shards that has not ended is continued.
 
     Raises:
-        InvalidParameters: they do not fit the pipeline, or need to see all documents at once.
+        InvalidParameters: they do not fit the pipeline, or need all documents in one run.
         FatalError: there is nothing to ingest.
     """
     began = time.monotonic()
@@ -97,7 +97,7 @@ def _find_or_begin(
     services: Services,
     announce: Announce,
 ) -> Track:
-    """The track that the same command has begun and not ended, else a new one."""
+    """The unfinished track of the same command, else a new one."""
     storage: Storage = services["storage"]
     root = Storage.join(settings.artifacts_root, index_name(request.index))
     command = {**values, "source": canonical_place(values["source"])}
@@ -114,7 +114,7 @@ def _find_or_begin(
 
 
 def _shared_by_shards(request: Request) -> Request:
-    """The request that the runs of all shards have in common; each has a source of its own."""
+    """The common request of all shards; each shard only has a different source."""
     dropped = (*_OF_THE_LISTING, *_NEEDS_ALL)
     kept = {name: value for name, value in request.parameters.items() if name not in dropped}
     return replace(request, parameters=kept)

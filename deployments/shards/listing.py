@@ -1,4 +1,4 @@
-"""The listing of a sharded ingestion: made once for all shards, with the names that its documents have in the index."""
+"""The listing of a sharded ingestion, made once for all shards, with the documents' names in the index."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ MOST_BYTES = 50_000_000
 
 @dataclass(frozen=True)
 class SourceListing:
-    """The source of a sharded ingestion, and how many of its objects each rule leaves out."""
+    """The source of a sharded ingestion, and the number of objects that each rule leaves out."""
 
     uri: str
     pattern: str
@@ -28,7 +28,9 @@ class SourceListing:
 
 
 def list_documents(values: Mapping[str, Any], call: Call) -> Sequence[SourceFile]:
-    """The files to ingest, for these parameters, under the names of their documents; others get theirs at once."""
+    """The files to ingest for these parameters, with the names of their documents; other renames are applied
+    immediately.
+    """
     options = {name: values[name] for name in _OPTIONS if values.get(name) is not None}
     files = list_sources(values["source"], **options, max_document_bytes=MOST_BYTES, call=call)
     store: IndexStore = call.services["index_store"]
@@ -43,7 +45,7 @@ def list_documents(values: Mapping[str, Any], call: Call) -> Sequence[SourceFile
 
 
 def read_listing(values: Mapping[str, Any], store: IndexStore) -> SourceListing:
-    """The source that these parameters name, as the index has noted it."""
+    """The source in these parameters, as registered in the index."""
     uri, pattern = canonical_place(values["source"]), values.get("pattern") or "**/*"
     counts = Counter[str]()
     offset = 0

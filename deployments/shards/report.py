@@ -23,7 +23,7 @@ from handlers.stores import FailedDocument, IndexStore
 
 @dataclass(frozen=True)
 class ShardReport:
-    """How a shard ended, with the counts of its documents: each is processed, unchanged or failed."""
+    """The result of a shard, with the counts of its documents: each is processed, unchanged or failed."""
 
     number: int
     flow_run_id: str
@@ -33,7 +33,7 @@ class ShardReport:
     processed: int
     unchanged: int
     failed: int
-    """Set aside with a reason."""
+    """Documents that were set aside with a reason."""
     bytes: int
     seconds: float
     cost: Mapping[str, float]
@@ -42,14 +42,14 @@ class ShardReport:
 
 @dataclass(frozen=True)
 class CombinedReport:
-    """How all shards together ended."""
+    """The combined result of all shards."""
 
     track: str
     index: str
     status: RunStatus
     shards: tuple[ShardReport, ...]
     seconds: float
-    """From the command's start to its end; the shards' own add up to more."""
+    """Elapsed seconds of the command; the sum over the shards is larger."""
     balance: Balance
 
     def total(self, name: str) -> Any:

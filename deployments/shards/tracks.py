@@ -1,4 +1,4 @@
-"""Tracks: the shards of one sharded ingestion, kept with the artifacts so that it can be continued."""
+"""Tracks: files beside the artifacts that list the shards of a sharded ingestion, so that it can be continued."""
 
 import contextlib
 import hashlib
@@ -22,7 +22,7 @@ class Shard:
     """One part of the listing."""
 
     number: int
-    """Counted from 1."""
+    """The number of the shard, counted from 1."""
     source: str
     """The URI of its manifest, which is the source of its run."""
     documents: int
@@ -51,14 +51,14 @@ class Tracks:
         self._storage, self._folder = storage, Storage.join(root, "shards", key)
 
     def unfinished(self) -> Track | None:
-        """The track that this command has begun and not ended."""
+        """The unfinished track of this command, if any."""
         number = self._newest()
         if number == 0 or self._storage.exists(f"{self._uri(number)}.done"):
             return None
         return self._read(number)
 
     def begin(self, files: Sequence[SourceFile], shards: int) -> Track:
-        """A new track with its manifests, or the track of another coordinator that was quicker."""
+        """Create a track with its manifests, or return the track of another coordinator that was faster."""
         id, number = new_run_id(), self._newest() + 1
         parts = partition(files, shards)
         made = [
@@ -71,7 +71,7 @@ class Tracks:
             for position, part in enumerate(parts, 1)
         ]
         text = json.dumps({"id": id, "shards": [asdict(shard) for shard in made]}, indent=1)
-        # Last: a track that can be seen is complete.
+        # Written last, so that a visible track is complete.
         with contextlib.suppress(ObjectExists):
             self._storage.write(f"{self._uri(number)}.json", text.encode(), exclusive=True)
         return self._read(number)

@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 EVERY_S = 1.0
 START_S = 180.0
-"""A run that has recorded nothing this long after it began has lost its process."""
+"""Seconds after the start of a run without any record, after which its process counts as lost."""
 ENDING_S = 60.0
-"""The most that may lie between the recorded end of a run and its final state on the server."""
+"""The most seconds between the recorded end of a run and its final state on the server."""
 UNANSWERED_S = 600.0
-"""How long the server may be without a good answer."""
+"""The most seconds without a valid answer of the server."""
 UNCLAIMED_S = 60.0
-"""How long all runs may wait for a worker before a hint is printed."""
+"""Seconds that all runs wait for a worker before a hint is printed."""
 RESTARTS = 3
-"""How often a shard is started again."""
+"""How many times a shard is restarted."""
 ShardStatus: TypeAlias = Literal["succeeded", "partial", "failed"]
 Announce: TypeAlias = Callable[[str], None]
-"""Hears a line whenever something happens."""
+"""Receives a line for each event."""
 _FINAL = ("COMPLETED", "FAILED", "CANCELLED")
 
 
@@ -47,12 +47,12 @@ class ShardRun:
     message: str = ""
     restarts: int = 0
     seconds: float = 0.0
-    """Of all its executions."""
+    """The sum over all its executions."""
     cost: Mapping[str, float] = field(default_factory=dict[str, float])
     run_ids: tuple[str, ...] = ()
-    """Of all its executions."""
+    """The sum over all its executions."""
     restarted: str = ""
-    """The id of the state from which it was last started again; that state is not judged twice."""
+    """The id of the state from which it was last restarted; that state is not judged again."""
 
 
 async def run_shards(
@@ -77,7 +77,8 @@ async def run_shards(
             await watch.look(runs)
             answered, silent = time.monotonic(), False
         except OrchestrationError as error:
-            # A server under load, or started again: the runs go on meanwhile, and nothing here is done twice.
+            # The server is overloaded or restarting. The runs continue meanwhile, and repeating these operations is
+            # safe.
             if not isinstance(error, TransientError) or time.monotonic() - answered > UNANSWERED_S:
                 raise OrchestrationError(f"{error}; the shards go on: repeat the command to watch them") from error
             if not silent:
@@ -89,7 +90,7 @@ async def run_shards(
 
 
 async def _start(server: ShardServer, track: Track, shard: Shard) -> ShardRun:
-    """The flow run of a shard, created unless it is there already."""
+    """The flow run of a shard, created if missing."""
     flow_run_id = await server.start(
         f"{track.id} · shard {shard.number} of {len(track.shards)}",
         shard.source,
@@ -100,7 +101,7 @@ async def _start(server: ShardServer, track: Track, shard: Shard) -> ShardRun:
 
 @dataclass
 class _ShardWatch:
-    """Looks at flow runs, and decides which have ended and which are to be started again."""
+    """Checks flow runs, and decides which have ended and which must be restarted."""
 
     server: ShardServer
     store: "RunStore"
@@ -141,7 +142,7 @@ class _ShardWatch:
         await self.server.start_again(run.flow_run_id, f"Started again: {reason}")
 
     async def _loss(self, run: ShardRun, state: FlowRunState) -> str | None:
-        """The reason why no process works on a run any more; None if one does, or may begin to."""
+        """The reason why a run has lost its process; None if a process runs it or may still begin."""
         if state.state_id == run.restarted:
             return None
         if state.type == "CRASHED":
@@ -150,7 +151,7 @@ class _ShardWatch:
             return None
         record = await asyncio.to_thread(self.store.of_flow_run, run.flow_run_id)
         if state.type == "RUNNING" and record is not None and record.started >= state.since - 1:
-            # The record belongs to this execution; an older one would be of the execution before.
+            # Only a record of this execution counts; an older record belongs to the previous execution.
             if record.status == "running":
                 return None if record.is_alive(time.time()) else "its process is gone"
             ended = record.started + (record.seconds or 0.0)

@@ -1,4 +1,4 @@
-"""Checks that every kind of source must pass, for the kinds of your own too."""
+"""Checks that every kind of source must pass, including your own kinds."""
 
 from deployments.testkit.places import Fault, Place
 from deployments.testkit.source_checks import CHECKS, SourceKit

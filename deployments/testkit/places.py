@@ -5,20 +5,21 @@ from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol, TypeAlias
 
 Fault: TypeAlias = Literal["busy", "expired", "cut", "half"]
-"""How a place fails: it answers 429 with Retry-After once; refuses its token; breaks the connection in the middle once;
-or cannot list everything."""
+"""The faults of a place: it once answers 429 with Retry-After; it refuses its token; it once breaks the connection in
+the middle; or it cannot list everything.
+"""
 
 
 class Place(Protocol):
     """A real place of a kind of source: a repository, a server on this machine, a database."""
 
     url: str
-    """The place, as `braid ingest` gets it."""
+    """The place, as passed to `braid ingest`."""
     options: Mapping[str, Any]
     faults: frozenset[Fault]
-    """Those that `broken` can bring about; a place on this machine has none."""
+    """The faults that `broken` can produce; a place on this machine has none."""
     keeps_gone: bool
-    """Whether documents that vanish from the listing are kept, since it never shows everything."""
+    """Whether documents that vanish from the listing are kept, since the listing is never complete."""
 
     def write(self, name: str, text: str) -> None:
         """Add a document, or replace its text; the token changes even if the text has the same length."""
@@ -27,5 +28,5 @@ class Place(Protocol):
     def remove(self, name: str) -> None: ...
 
     def broken(self, fault: Fault) -> AbstractContextManager[object]:
-        """Bring the fault about while the context lasts."""
+        """Produce the fault inside the block."""
         ...

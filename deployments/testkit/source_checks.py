@@ -1,5 +1,4 @@
-"""Checks of a kind of source: after any change of its documents, an index follows, and reports the parts it has not
-seen.
+"""Checks of a kind of source: an index follows every change of its documents, and reports incomplete listings.
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_our_tickets(check, tmp_path):
@@ -40,14 +39,14 @@ NAMES = (
     "a+b=c;d,e.md",
     'it\'s "quoted".md',
 )
-"""Names of every sort; a place may refuse some by raising ValueError."""
+"""Names of many kinds; a place may refuse some by raising ValueError."""
 
 _TEXT = re.compile(r"Begin.*End\.", re.DOTALL)
 
 
 @dataclass
 class SourceKit:
-    """Ingests a place into an index of its own, and compares that with one made anew."""
+    """Ingests a place into a separate index, and compares it with a new one."""
 
     kind: str
     place: Place
@@ -73,7 +72,7 @@ class SourceKit:
         self.remove(old)
 
     def ingest(self, index: str = "kit", **given: Any) -> RunResult:
-        """An ingestion of the place with sources opened anew; it removes documents that are gone."""
+        """Ingest the place with newly opened sources, removing documents that are gone."""
         described = [SourceOptions(self.kind, self.place.url, self.place.options)]
         sources = Sources(self.tools, described)
         services = all_services(self._settings, index).with_objects({"sources": sources})
@@ -101,7 +100,9 @@ class SourceKit:
         return balance
 
     def follow(self) -> Mapping[str, Any]:
-        """Ingest, and require that the index has each document's text once and nothing else; the balance."""
+        """Ingest, require that the index has each document's text exactly once and nothing else, and return the
+        balance.
+        """
         balance = self.balance(self.ingest())
         assert sorted(self.found()) == sorted(" ".join(text.split()) for text in self.texts.values())
         return balance
@@ -114,7 +115,7 @@ class SourceKit:
             texts = [" ".join(chunk.text for chunk in store.chunks_of(each)) for each in ids]
         finally:
             store.close()
-        # The title of a page, or what a source says of a document besides, may stand around its text.
+        # A page's title, or further data from a source, may surround its text.
         return [" ".join(found[0].split()) if (found := _TEXT.search(text)) else text for text in texts]
 
     def open(self, index: str = "kit") -> IndexStore:
@@ -163,7 +164,7 @@ def takes_names_of_every_sort(kit: SourceKit) -> None:
         try:
             kit.write(name, text(f"name {number}"))
         except ValueError:
-            continue  # the place has no such names
+            continue  # the place does not allow such names
     assert len(kit.texts) > 3
     kit.follow()
     assert kit.follow()["unchanged"] == len(kit.texts)
@@ -182,7 +183,7 @@ def goes_on_after_a_cut(kit: SourceKit) -> None:
 
 
 def _meets(kit: SourceKit, fault: Fault) -> None:
-    """A fault that passes by itself changes nothing of the result."""
+    """A transient fault does not change the result."""
     for word in ("one", "two", "three"):
         kit.write(f"{word}.md", text(word))
     with kit.place.broken(fault):
@@ -224,7 +225,7 @@ def survives_a_kill(kit: SourceKit) -> None:
 
 
 def _die_after(fetches: int) -> None:
-    """End this process in the middle of that fetch."""
+    """End this process in the middle of fetch number `fetches`."""
     done = itertools.count(1)
 
     def dying(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -240,7 +241,7 @@ def _die_after(fetches: int) -> None:
 
 
 def answers_several_threads_at_once(kit: SourceKit) -> None:
-    """Each thread gets the document that it asked for, from a source that has listed and from one that has not."""
+    """Each thread gets the requested document, from a source that has listed and from one that has not."""
     for number in range(5):
         kit.write(f"{number}.md", text(f"thread {number}"))
     with kit.opened() as listing, kit.opened() as other:

@@ -96,10 +96,10 @@ class _DaskCall:
         try:
             # Sent to all workers, because we do not know which one has the call or would get it next.
             async with asyncio.timeout(STOPPING_S):
-                told = await self._client.run(stop_here, self._id, on_error="ignore")
+                replies = await self._client.run(stop_here, self._id, on_error="ignore")
         except (OSError, TimeoutError):
             return False
-        stopped = all(told.values())
+        stopped = all(replies.values())
         if stopped and not self._await_answer.done():
             # The call may have ended just now, with its answer still on the way.
             await asyncio.wait([self._await_answer], timeout=0.05)

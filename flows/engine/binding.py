@@ -137,8 +137,8 @@ def _require(leaf: LeafCall, expected: Expectation, outputs: Mapping[str, Any]) 
     values = {**outputs, SHARE_SET_ASIDE: failed / max(1, failed + most)}
     complaints = [bounds.complaint(name, values.get(name)) for name, bounds in expected.fields.items()]
     if expected.check is not None:
-        said = EXPECTATIONS[expected.check](outputs)
-        complaints.append(f"{expected.check} says no" if said is False else said if isinstance(said, str) else "")
+        answer = EXPECTATIONS[expected.check](outputs)
+        complaints.append(f"{expected.check} says no" if answer is False else answer if isinstance(answer, str) else "")
     reasons = "; ".join(filter(None, complaints))
     if reasons and expected.otherwise == "fail":
         raise FatalError(f"{leaf.id}: not as expected: {reasons}")

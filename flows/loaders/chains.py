@@ -25,7 +25,7 @@ from flows.loaders.chain_data import (
     passes_on,
     type_of,
 )
-from flows.loaders.foreign import KeyReader, Translation, built, identity, listed, unreadable
+from flows.loaders.foreign import KeyReader, Translation, built, identity, listed, pipeline_name, unreadable
 from flows.loaders.yaml_nodes import YamlNode
 
 TOP = (
@@ -85,7 +85,7 @@ def translate(root: YamlNode, translation: Translation, name: str) -> YamlNode:
     return built(
         root,
         {
-            "name": keys.node_at("name") or name,
+            **pipeline_name(keys, name),
             **keys.unchanged("description", "version"),
             "parameters": built(root, {key: built(root, fields) for key, fields in parameters.items()}),
             "steps": listed(keys.node_at("steps") or root, native),

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from flows.errors import suggest
-from flows.loaders.foreign import KeyReader, Translation, built, identity, listed, unreadable
+from flows.loaders.foreign import KeyReader, Translation, built, identity, listed, pipeline_name, unreadable
 from flows.loaders.yaml_nodes import YamlNode
 
 _CALLS = ("query", "transform", "skill", "merge")
@@ -45,7 +45,7 @@ def translate(root: YamlNode, translation: Translation, name: str) -> YamlNode:
         keys = KeyReader(root, translation, "a data pipeline", TOP)
         nodes = keys.items("steps", "a list of steps") or []
         steps_node = keys.node_at("steps") or root
-        fields: dict[str, Any] = {"name": keys.node_at("name") or name, **keys.unchanged("description", "version")}
+        fields: dict[str, Any] = {**pipeline_name(keys, name), **keys.unchanged("description", "version")}
     else:
         nodes, fields = root.items, {"name": name}
     steps = [_native_step(node, translation) for node in nodes]

@@ -168,12 +168,26 @@ def _at_position(node: YamlNode, at: YamlNode) -> YamlNode:
     return node
 
 
+def pipeline_name(keys: KeyReader, otherwise: str, *, key: str = "name") -> dict[str, Any]:
+    """The native `name` of a pipeline; a name that cannot be one, such as `Three Voices`, is its description, too."""
+    node = keys.node_at(key)
+    if node is None:
+        return {"name": otherwise}
+    if isinstance(node.scalar, str) and node.scalar.strip() and (chosen := _id_of(node.scalar)) != node.scalar:
+        return {"name": chosen, "description": node.scalar}
+    return {"name": node}
+
+
+def _id_of(name: str) -> str:
+    chosen = re.sub(r"[^A-Za-z0-9_.\-]+", "_", name).strip("_")
+    return chosen if re.match(NAME_PATTERN, chosen) else f"_{chosen}"
+
+
 def identity(name: str | None, translation: Translation) -> dict[str, Any]:
     """The native `id` of a step, and its `name` if the author's name cannot be an id."""
     if name is None or not name.strip():
         return {}
-    chosen = re.sub(r"[^A-Za-z0-9_.\-]+", "_", name).strip("_")
-    chosen = chosen if re.match(NAME_PATTERN, chosen) else f"_{chosen}"
+    chosen = _id_of(name)
     if chosen in translation.taken:
         return {"name": name}
     translation.taken.add(chosen)

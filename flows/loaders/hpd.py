@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from flows.errors import suggest
-from flows.loaders.foreign import KeyReader, Translation, built, listed, unreadable
+from flows.loaders.foreign import KeyReader, Translation, built, listed, pipeline_name, unreadable
 from flows.loaders.yaml_nodes import YamlNode
 from flows.model import snake_case
 
@@ -52,7 +52,7 @@ def translate(root: YamlNode, translation: Translation, name: str) -> YamlNode:
     return built(
         root,
         {
-            "name": keys.node_at("name") or name,
+            **pipeline_name(keys, name),
             **keys.unchanged("description", "version"),
             **({"parameters": built(root, parameters)} if parameters else {}),
             "steps": listed(keys.node_at("steps") or root, [_native_step(item, translation) for item in steps]),

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from flows.loaders.foreign import KeyReader, Translation, built, identity, listed, unreadable
+from flows.loaders.foreign import KeyReader, Translation, built, identity, listed, pipeline_name, unreadable
 from flows.loaders.yaml_nodes import YamlNode
 
 _PAYLOAD_NAME = re.compile(r"@payload\.([A-Za-z_]\w*)")
@@ -41,7 +41,7 @@ def translate(root: YamlNode, translation: Translation, name: str) -> YamlNode:
     return built(
         root,
         {
-            "name": keys.node_at("name") or keys.node_at("pipeline_id") or name,
+            **pipeline_name(keys, name, key="name" if "name" in keys else "pipeline_id"),
             **keys.unchanged("description", "version"),
             **({} if limited else {"max_workers": 1}),
             **_parameters(root),

@@ -83,8 +83,8 @@ class Picture:
 
 def image(svg: str, *, about: str) -> str:
     """A picture as Markdown; `about` is its alternative text for screen readers."""
-    told = re.sub(r"[\[\]\\`*_<>\r\n]", " ", about)
-    return f"![{told}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
+    alternative = re.sub(r"[\[\]\\`*_<>\r\n]", " ", about)
+    return f"![{alternative}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
 
 
 def text_width(text: str, *, size: float = 13) -> float:

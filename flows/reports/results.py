@@ -164,7 +164,8 @@ def _excerpt_line(parts: Iterable[tuple[str, bool]]) -> str:
     whole = "".join(f"{_BEGIN}{text}{_END}" if found else text for text, found in parts)
     flowing = re.sub(r"\s+", " ", " ".join(filter(None, map(_without_marks, whole.splitlines()))))
     bold = re.sub(rf"{_BEGIN}( ?)([^{_END}]*[^{_END} ])( ?){_END}", r"\1**\2**\3", escaped(flowing))
-    return bold.replace(_BEGIN, "").replace(_END, "")
+    plain = bold.replace(_BEGIN, "").replace(_END, "")
+    return re.sub(r"^(\d*)([-+.)]) ", r"\1\\\2 ", plain)  # else it begins a list
 
 
 def _without_marks(line: str) -> str:

@@ -42,9 +42,9 @@ def _lines(plan: Plan, result: RunResult, pages: Sequence[tuple[Page, str]], fac
     yield ""
     yield f"**{escaped(what_came_of_it(result))}**"
     yield ""
-    told = [*facts, *([f"It cost {escaped(cost_text(result.cost))}."] if result.cost else [])]
-    if told:
-        yield "  \n".join(told)
+    sentences = [*facts, *([f"It cost {escaped(cost_text(result.cost))}."] if result.cost else [])]
+    if sentences:
+        yield "  \n".join(sentences)
         yield ""
     outputs = next((page.markdown for page, _ in pages if page.key == "result"), "")
     # Outputs that the run's one-line summary already contains are left out.

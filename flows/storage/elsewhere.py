@@ -2,19 +2,20 @@
 
 import datetime as dt
 import errno
-import importlib
 import io
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import IO, Any
+from urllib.parse import quote, unquote
 
 from flows.errors import MissingObject, ObjectExists, OrchestrationError, StorageError, StorageUnusable, TransientError
+from flows.storage.connecting import Connections
 from flows.storage.files import FlatListing, explain_os_error
-from flows.storage.locations import Location, PassedOver, StoredObject
+from flows.storage.locations import Location, PassedOver, StoredObject, parse_url
 
 _TOKENS = ("ETag", "etag", "md5Hash", "content_md5", "sha", "checksum", "content_hash")
-_TIMES = ("mtime", "modified", "last_modified", "LastModified", "updated", "modify")
+_TIMES = ("mtime", "modified", "last_modified", "LastModified", "Last-Modified", "updated", "modify")
 _BUSY = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -22,8 +23,10 @@ class FilesElsewhere:
     """Files by path on one kind of server; `options` are those of the fsspec class, besides the parts of the URL."""
 
     def __init__(self, scheme: str, options: Mapping[str, Any]) -> None:
-        self._scheme, self._options = scheme, dict(options)
-        self._protocol = scheme.removeprefix("files+")
+        self._connections = Connections(scheme, options)
+        self._protocol = self._connections.scheme
+        self._is_web = self._protocol.startswith("http")
+        """Whether names are parts of URLs, and a folder is a page of links."""
 
     @contextmanager
     def explaining(self, uri: str) -> Generator[None]:
@@ -32,22 +35,32 @@ class FilesElsewhere:
         except OrchestrationError:
             raise
         except Exception as error:
+            if not isinstance(error, (FileNotFoundError, PermissionError)):
+                self._connections.drop(parse_url(uri).path)
             raise _explained(uri, self._protocol, error) from error
 
     def scan(
         self, location: Location, accepts: Callable[[str], bool], including: Collection[str] = ()
     ) -> Iterator[StoredObject | PassedOver]:
         files, path = self._open(location)
-        info: dict[str, Any] = files.info(path)
-        if info.get("type") == "file" and not (location.is_folder or self._protocol.startswith("http")):
+        if not location.is_folder and (info := self._info_of_file(files, path)) is not None:
             yield _stored(location.uri, location.path.rpartition("/")[2], info)
             return
         listing = FlatListing(accepts, including)
         for name, entry in self._walk(files, path, ""):
+            uri = location.child_uri(quote(name) if self._is_web else name)
             if isinstance(entry, Exception):
-                yield PassedOver(location.child_uri(name), f"{name}/", "permission", "may not be listed by this user")
-            else:
-                yield from listing.look_at(_stored(location.child_uri(name), name, entry))
+                yield PassedOver(uri, f"{name}/", "permission", "may not be listed by this user")
+                continue
+            for found in listing.look_at(_stored(uri, name, entry)):
+                wanted = isinstance(found, StoredObject)
+                yield _stored(uri, name, files.info(entry["name"])) if wanted and entry.get("size") is None else found
+
+    def _info_of_file(self, files: Any, path: str) -> dict[str, Any] | None:
+        """What the server says of a path that is a file; None for a folder, which a web server shows as a page."""
+        info: dict[str, Any] = files.info(path)
+        is_page = self._is_web and info.get("mimetype") == "text/html"
+        return info if info.get("type") == "file" and not is_page else None
 
     def _walk(self, files: Any, folder: str, prefix: str) -> Iterator[tuple[str, dict[str, Any] | PermissionError]]:
         found: dict[str, dict[str, Any]] = {}
@@ -60,9 +73,11 @@ class FilesElsewhere:
             return
         for entry in entries:
             own = str(entry["name"]).rstrip("/").rpartition("/")[2]
+            if self._is_web and "?" in own:
+                continue  # the page itself, sorted otherwise; in a name it would be encoded
             if own and str(entry["name"]).rstrip("/") != folder.rstrip("/"):
                 is_folder = entry.get("type") == "directory" or str(entry["name"]).endswith("/")
-                found[own + "/" * is_folder] = entry
+                found[(unquote(own) if self._is_web else own) + "/" * is_folder] = entry
         for own in sorted(found):
             if own.endswith("/"):
                 yield from self._walk(files, found[own]["name"], prefix + own)
@@ -71,7 +86,8 @@ class FilesElsewhere:
 
     def read(self, location: Location, max_bytes: int | None) -> bytes:
         files, path = self._open(location)
-        with files.open(path, "rb") as stream:
+        # fsspec puts the path into a URL as it is.
+        with files.open(quote(path) if self._protocol == "github" else path, "rb") as stream:
             return stream.read() if max_bytes is None else stream.read(max_bytes + 1)
 
     def write(self, location: Location, data: bytes, exclusive: bool) -> None:
@@ -97,10 +113,7 @@ class FilesElsewhere:
         return io.BytesIO(self.read(location, None))
 
     def _open(self, location: Location) -> tuple[Any, str]:
-        core: Any = importlib.import_module("fsspec.core")  # it has no annotations
-        given: Any = {"use_listings_cache": False, **self._options}
-        files, path = core.url_to_fs(f"{self._protocol}://{location.path}", **given)
-        return files, path
+        return self._connections.at(location.path)
 
 
 def _stored(uri: str, name: str, info: Mapping[str, Any]) -> StoredObject:
@@ -129,7 +142,10 @@ def _ftp_time(text: str) -> dt.datetime:
 
 
 def _explained(uri: str, protocol: str, error: Exception) -> StorageError | TransientError:
-    status = getattr(error, "status", None) or getattr(getattr(error, "response", None), "status_code", None)
+    cause = error.__cause__
+    if isinstance(error, FileNotFoundError) and isinstance(cause, Exception) and _status(cause) not in (None, 404, 410):
+        return _explained(uri, protocol, cause)  # fsspec's HTTP calls every refusal a missing file
+    status = _status(error)
     match error:
         case ImportError():
             return StorageUnusable(f"{uri}: {error}; install that package to read {protocol}://")
@@ -138,19 +154,57 @@ def _explained(uri: str, protocol: str, error: Exception) -> StorageError | Tran
         case FileExistsError():
             return ObjectExists(f"{uri}: exists already, and was to be created, not replaced")
         case _ if status in _BUSY:
-            return TransientError(f"{uri}: the server is busy ({status})")
+            return TransientError(f"{uri}: the server is busy ({status})", retry_after_s=_retry_after_s(error))
         case _ if status in (401, 403):
             return StorageUnusable(f"{uri}: access denied ({status}); check the options of the source")
         case ConnectionError() | TimeoutError() | EOFError():
             return TransientError(f"{uri}: the connection broke ({type(error).__name__}: {error})")
         case OSError() if error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ECONNREFUSED):
             return TransientError(f"{uri}: cannot be reached ({error})")
+        case PermissionError():
+            return explain_os_error(uri, error)
+        case OSError() if type(error) is OSError and error.errno is None:  # as paramiko's "Socket is closed"
+            return TransientError(f"{uri}: the connection broke ({error})")
+        case _ if _is_named(error, _REFUSED):
+            name = type(error).__name__
+            return StorageUnusable(f"{uri}: access denied ({name}: {error}); check the options of the source")
+        case _ if _is_named(error, _BROKEN):
+            return TransientError(f"{uri}: the connection broke ({type(error).__name__}: {error})")
         case OSError():
             return explain_os_error(uri, error)
         case _:
-            name = type(error).__name__
-            if any(word in name for word in ("Connection", "Timeout", "Disconnect", "ChannelOpen")):
-                return TransientError(f"{uri}: the connection broke ({name}: {error})")
-            if any(word in name for word in ("Auth", "Permission", "Credential")):
-                return StorageUnusable(f"{uri}: access denied ({name}: {error}); check the options of the source")
-            return StorageError(f"{uri}: {name}: {error}")
+            return StorageError(f"{uri}: {type(error).__name__}: {error}")
+
+
+_REFUSED = ("Auth", "Permission", "Credential", "LogonFailure", "AccessDenied")
+_BROKEN = (
+    *("Connection", "Timeout", "Disconnect", "ChannelOpen", "Transport", "SSHException"),
+    *("Payload", "IncompleteRead", "Chunked"),  # an answer that ended early
+)
+"""Parts of the names of errors; each client has errors of its own, which share no class."""
+
+
+def _is_named(error: Exception, parts: Collection[str]) -> bool:
+    return any(part in known.__name__ for known in type(error).__mro__ for part in parts)
+
+
+def _status(error: Exception) -> int | None:
+    """The status of an answer of HTTP, which each client keeps in another place."""
+    for owner, name in (
+        (error, "status"),
+        (error, "status_code"),
+        (getattr(error, "response", None), "status_code"),
+        (error, "code"),
+    ):
+        found = getattr(owner, name, None)
+        if isinstance(found, int):
+            return found
+    return None
+
+
+def _retry_after_s(error: Exception) -> float | None:
+    headers: Any = getattr(getattr(error, "response", None), "headers", None) or getattr(error, "headers", None) or {}
+    try:
+        return float(headers.get("Retry-After"))
+    except (AttributeError, TypeError, ValueError):
+        return None  # absent, or a date

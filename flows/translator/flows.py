@@ -23,14 +23,14 @@ from prefect.states import Cancelled, Completed, Failed
 from flows.author import OutputField, RunResult
 from flows.calling import run_to_end
 from flows.engine import Expectation, Prepared, combine_observers, run_plan
-from flows.errors import PipelineFailed
+from flows.errors import OrchestrationError, PipelineFailed
 from flows.model import Pipeline, hide_secrets
 from flows.reports import LiveProgress, StepNames, plan_page, what_came_of_it
 from flows.translator.announcing import announce_end
 from flows.translator.artifacts import RunPages, write_page
 from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, flow_description, form
 from flows.translator.interrupts import handling_sigterm, sigterm_handler
-from flows.translator.labels import TOLD, label_flow_run
+from flows.translator.labels import SUBJECTS, label_flow_run
 from flows.translator.pipeline_flow import PipelineFlow, is_called_here
 from flows.translator.seats import prefect_seats
 from flows.translator.task_runs import RunLabels, says_more_than_the_state
@@ -76,7 +76,10 @@ def translate(
             await _set_state(flow_run, Cancelled(message="Stopped before its first step"))
 
     async def carry_out(parameters: Mapping[str, Any]) -> State[Any]:
-        prepared = prepare(parameters)
+        try:
+            prepared = prepare(parameters)
+        except OrchestrationError as error:  # it has the cure; raised, it would be a traceback in the log
+            return Failed(data=error, message=str(error))
         try:
             if prepared.plan_only:
                 await write_page(plan_page(prepared.plan))
@@ -148,9 +151,9 @@ async def _as_flow(
 
     async def correct(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
         """A call that is cancelled before `run` begins, or after it has ended, reads Crashed too."""
-        told = _final_state(kept[0]) if kept else Cancelled(message="Stopped before its first step")
-        told.data = None
-        await _set_state(flow_run, told)
+        actual = _final_state(kept[0]) if kept else Cancelled(message="Stopped before its first step")
+        actual.data = None
+        await _set_state(flow_run, actual)
 
     run.__name__ = pipeline.name
     made = flow(name=pipeline.name, flow_run_name=run_name, persist_result=False, on_crashed=[correct])(run)
@@ -247,7 +250,7 @@ def _run_name(pipeline: Pipeline) -> Callable[[], str]:
         # A resumed run uses the index and source of the earlier run, not those of the form.
         if given.get("resume_from"):
             return hide_secrets(f"{pipeline.name} · resumes {given['resume_from']}")
-        told = [str(given[key]) for key in TOLD if given.get(key)]
-        return hide_secrets(" · ".join([pipeline.name, *told]))
+        subject = [str(given[key]) for key in SUBJECTS if given.get(key)]
+        return hide_secrets(" · ".join([pipeline.name, *subject]))
 
     return name

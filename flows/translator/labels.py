@@ -14,7 +14,7 @@ from flows.planning import Leaf, Plan
 from flows.state import Context
 
 logger = logging.getLogger(__name__)
-TOLD = ("source", "query", "question")
+SUBJECTS = ("source", "query", "question")
 """Parameters for the subject of a run, if a pipeline has them."""
 MAX_NAME, MAX_TAG = 200, 120
 
@@ -74,9 +74,9 @@ async def label_flow_run(prepared: Prepared) -> None:
 
 def _about(pipeline: Pipeline, fields: Mapping[str, Any]) -> list[str]:
     """The subject of a run: its source or its question, else its required texts."""
-    told = [name for name in TOLD if name in fields]
+    named = [name for name in SUBJECTS if name in fields]
     required = [name for name, parameter in pipeline.parameters.items() if parameter.required and name in fields]
-    return [value for name in told or required if isinstance(value := fields[name], str) and value]
+    return [value for name in named or required if isinstance(value := fields[name], str) and value]
 
 
 def _short(text: str, most: int) -> str:

@@ -49,12 +49,12 @@ class Decoded:
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """The metadata of a document about its encoding; empty for valid UTF-8."""
-        said = [] if self.encoding == "utf-8" else [("encoding", self.encoding)]
+        facts = [] if self.encoding == "utf-8" else [("encoding", self.encoding)]
         if self.guessed:
-            said.append(("encoding_guessed", "yes"))
+            facts.append(("encoding_guessed", "yes"))
         if self.damaged:
-            said.append(("damaged_characters", str(self.damaged)))
-        return tuple(said)
+            facts.append(("damaged_characters", str(self.damaged)))
+        return tuple(facts)
 
 
 def decode(data: bytes, *, declared: str | None = None, assumed: str | None = None) -> Decoded:

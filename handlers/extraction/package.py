@@ -179,14 +179,14 @@ def parse_xml(data: bytes, name: str = "it") -> etree._Element:
 
 def unreadable_xml(name: str, error: etree.XMLSyntaxError) -> Unreadable:
     """The reason why XML cannot be read; two of the parser's limits do not mean damage."""
-    said = str(error.msg)
-    if "depth" in said:
+    message = str(error.msg)
+    if "depth" in message:
         return Unreadable(f"is nested too deeply to be read: {name} has more than two thousand levels")
-    if "amplification" in said:
+    if "amplification" in message:
         return Unreadable(
             f"has entities in entities that unpack to any size, as bombs do: {name} needs too much memory"
         )
-    return Unreadable(f"is damaged: {name} is not valid XML ({said})")
+    return Unreadable(f"is damaged: {name} is not valid XML ({message})")
 
 
 def local_name(node: etree._Element) -> str:

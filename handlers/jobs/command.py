@@ -89,7 +89,7 @@ def _run(program: Program, timeout_s: float, most_bytes: int, call: Call) -> tup
 
     with _supervised(program) as (process, control):
         output = [bytearray(), bytearray()]
-        waiting, cut, to_write, said = selectors.DefaultSelector(), False, memoryview(program.stdin.encode()), b""
+        waiting, cut, to_write, report = selectors.DefaultSelector(), False, memoryview(program.stdin.encode()), b""
         pipes = [cast("IO[bytes]", pipe) for pipe in (process.stdout, process.stderr)]
         for number, pipe in enumerate(pipes):
             waiting.register(pipe, selectors.EVENT_READ, number)
@@ -108,8 +108,8 @@ def _run(program: Program, timeout_s: float, most_bytes: int, call: Call) -> tup
                     if not data:
                         waiting.unregister(key.fileobj)
                     if key.data == _ENDED:
-                        said += data
-                        if not said:
+                        report += data
+                        if not report:
                             raise TransientError(f"{program.argv[0]}: the process that supervises it was killed")
                         continue
                     kept = output[key.data]
@@ -117,7 +117,7 @@ def _run(program: Program, timeout_s: float, most_bytes: int, call: Call) -> tup
                     kept += data[: most_bytes - len(kept)]
         finally:
             waiting.close()
-    return _exit_code(program.argv[0], said.decode(errors="replace")), [bytes(part) for part in output], cut
+    return _exit_code(program.argv[0], report.decode(errors="replace")), [bytes(part) for part in output], cut
 
 
 _ENDED = 2
@@ -164,10 +164,10 @@ def _end(process: "subprocess.Popen[bytes]", mark: str) -> None:
         process.wait()
 
 
-def _exit_code(name: str, said: str) -> int:
-    if said.startswith("!"):
-        raise FatalError(f"{name} cannot be run: {said[1:]}")
-    return int(said)
+def _exit_code(name: str, report: str) -> int:
+    if report.startswith("!"):
+        raise FatalError(f"{name} cannot be run: {report[1:]}")
+    return int(report)
 
 
 def _feed(waiting: selectors.BaseSelector, feed: IO[bytes], to_write: memoryview) -> memoryview:

@@ -1,4 +1,4 @@
-"""What the documentation shows works: its Python runs, its pipelines can be planned, the tutorial gives a result."""
+"""The examples of the documentation work: Python runs, pipelines can be planned, and the tutorial gives its result."""
 
 import io
 import json
@@ -61,7 +61,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 @pytest.fixture(scope="module", autouse=True)
 def documented() -> Iterator[Mapping[str, Mapping[str, Any]]]:
-    """The handlers that the pages define, as if a team had written them; by page, what its Python has made."""
+    """Registers the handlers that the pages define; returns the Python names of each page."""
     load_modules(["handlers"])
     made: dict[str, Mapping[str, Any]] = {}
     for name in EXECUTED:

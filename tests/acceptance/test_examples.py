@@ -1,4 +1,4 @@
-"""Every example validates and runs from its folder, by the commands of the README beside it, with what lies there."""
+"""Every example validates and runs from its folder, with the commands of its README and its own files."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Stages of jobs run as they are: in parallel as far as a run says, with every end told and written down."""
+"""Stages of jobs run unchanged: in parallel up to the run's limit, with every end reported and recorded."""
 
 import asyncio
 import json
@@ -147,7 +147,7 @@ def test_a_loop_over_what_a_job_found_runs_and_a_job_may_be_a_pipeline() -> None
     assert [ended[f"1[{item}]"] for item in range(3)] == ["succeeded", "failed", "succeeded"]
     assert fields["send_report"] == "sent"
     assert {f"ingest_gmail_acct{n}": f"ingest_gmail_acct{n}" for n in range(1, 5)}.items() <= dict(fields).items()
-    assert result.status == "failed"  # it went on, and says in the end that it failed
+    assert result.status == "failed"  # it continued, and is reported as failed at the end
 
 
 def test_names_that_stay_open_in_a_file_must_be_given() -> None:

@@ -1,4 +1,4 @@
-"""What comparable systems get wrong, each as a short run here: the name of a test says which fault is absent."""
+"""Faults of comparable systems, each as a short run in Braid; the name of a test states the absent fault."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""The table of the sources names tests that exist, and every test of a peer's fault stands in it."""
+"""The table of the sources names existing tests, and contains every test of a peer's fault."""
 
 import re
 from pathlib import Path

@@ -1,5 +1,4 @@
-"""No question, put to any retriever on any store, brings back what the filter excludes; and `top_k` is filled with what it
-lets through."""
+"""No retriever on any store returns a document that the filter excludes; `top_k` is filled with permitted ones."""
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,7 +55,7 @@ def text_of(number: int) -> str:
 
 @dataclass
 class Parrot:
-    """A language model that says the question again, and what stands in a document that few may see."""
+    """A language model that repeats the question and the text of a restricted document."""
 
     name: str = "parrot"
 
@@ -156,7 +155,7 @@ def test_nothing_that_a_filter_excludes_is_ever_found(
     found = searched(query, access, narrowed, top_k, call)
     for retriever, hits in found.items():
         assert {hit.document_id for hit in hits} <= permitted, retriever
-    # Filled from what is allowed: every chunk has a vector, so as many are found as there may be.
+    # Filled with permitted chunks: every chunk has a vector, so as many are found as are permitted.
     assert len(found["hyde"]) == min(top_k, len(permitted))
     if "-Ada" not in query and "team:" not in query:  # which keep to fewer
         assert len(found["vector"]) == min(top_k, len(permitted))

@@ -1,4 +1,4 @@
-"""An index that is searched while it grows answers as one that is opened anew, after every change of another process."""
+"""After every change by another process, an open index answers like a newly opened one."""
 
 import uuid
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What an index knows of its sources and of the names of its documents, the same in every store."""
+"""The sources of an index and the names of its documents, the same in every store."""
 
 import unicodedata
 from dataclasses import replace

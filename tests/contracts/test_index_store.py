@@ -1,4 +1,4 @@
-"""What every index must do, whatever is behind it."""
+"""The contract of every index, in every store."""
 
 import pickle
 from collections.abc import Callable

@@ -1,4 +1,6 @@
-"""Token vectors in every kind of index: they come and go with the vectors, and score only what may be found."""
+"""Token vectors in every kind of index: they are stored and removed with the vectors, and score only permitted
+passages.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

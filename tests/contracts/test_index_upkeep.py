@@ -1,4 +1,4 @@
-"""What recurring ingestion and copies ask of every index: states, renames, sweeps, one hash of the content."""
+"""The operations of every index for recurring ingestion and copies: states, renames, sweeps, a hash of the content."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -69,7 +69,7 @@ def test_chunks_tell_what_is_stored_of_them(store: IndexStore) -> None:
         chunks[0].id: ChunkState("small", terms=False, facts=False),
         chunks[1].id: ChunkState(None, terms=True, facts=False),
         chunks[2].id: ChunkState(None, terms=False, facts=True),
-        chunks[3].id: ChunkState(None, terms=False, facts=True),  # the graph knows that it says nothing
+        chunks[3].id: ChunkState(None, terms=False, facts=True),  # recorded as processed, without facts
     }
 
 
@@ -413,7 +413,7 @@ def test_what_is_staged_over_visible_passages_is_seen_only_with_its_version(stor
 
 
 def test_readers_see_the_facts_of_one_version_and_one_place_only(store: IndexStore) -> None:
-    """The passage that two versions share says something else in each, as when a model is asked anew."""
+    """The passage that two versions share has other facts in each, as when a model answers differently."""
 
     def versioned(place: int) -> None:
         made = document("a", f"storm at York\nriver {place}")

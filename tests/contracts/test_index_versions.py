@@ -48,7 +48,7 @@ def write(store: IndexWriter, *documents: Document, model: str = OLD, run: str =
 
 
 def refresh(store: IndexStore, *ids: str, model: str = NEW, run: str = "refresh") -> None:
-    """Make the vectors of stored documents anew, as a pipeline with another model does."""
+    """Recompute the vectors of stored documents, like a pipeline with another model."""
     for document_id in ids:
         chunks = store.chunks_of(document_id)
         store.put_vectors(chunks, embedded(chunks, model), run_id=run)
@@ -227,7 +227,7 @@ OPERATIONS = st.lists(
 def test_two_versions_are_as_two_indexes(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, operations: list[tuple[str, bool, int, int]]
 ) -> None:
-    """Each is as an index of its own, to which everything was written that lands in it."""
+    """Each version equals a separate index with the same writes."""
     with (
         make_store(kind, request, tmp_path) as store,
         make_store("memory", request, tmp_path) as one,

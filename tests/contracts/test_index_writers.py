@@ -1,4 +1,4 @@
-"""What several runs at once may do to one document: each publishes what it has made itself, or nothing."""
+"""Concurrent runs on one document: each publishes only its own work, or nothing."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,12 +17,12 @@ from tests.support.profiles import scaled
 
 
 def told(model: str) -> str:
-    """The fingerprint of a document of which a model has made everything."""
+    """The fingerprint of a document whose facets were all made by a model."""
     return f"vectors={model} terms={model} graph={model}"
 
 
 def writers(store: IndexStore, chunks: Sequence[Chunk], model: str, run: str) -> dict[str, Callable[[], object]]:
-    """What a run stages of chunks with a model, by facet; each tells which model it was."""
+    """The functions with which a run stages facets of chunks; the values identify the model."""
     terms = [SparseVector(each.id, ((model, 1),), 1) for each in chunks]
     entities = [Entity(model, "NAME", each.document_id, each.id) for each in chunks]
     return {

@@ -1,4 +1,4 @@
-"""The balance of an ingestion on a Prefect server: an artifact of the flow run, with the names of what was left out."""
+"""The balance of an ingestion on a Prefect server: an artifact of the flow run, with the names of left-out objects."""
 
 from pathlib import Path
 from uuid import UUID

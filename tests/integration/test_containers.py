@@ -1,4 +1,4 @@
-"""Archives and mails: what they hold are documents of their own, found, cited, incremental, and pruned with them."""
+"""Archives and mails: their members are separate documents, which are found, cited, updated and pruned with them."""
 
 import os
 from pathlib import Path
@@ -141,7 +141,7 @@ def test_an_archive_that_breaks_is_set_aside_and_keeps_its_members(folder: Path,
 
 
 def test_a_run_that_was_cut_short_is_finished(folder: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch):
-    """The archive itself was stored, what is in it was not: it is opened again."""
+    """The archive itself was stored, but not its members, so it is opened again."""
     ingest(settings, folder)
     store = opened(settings)
     store.delete([rows(settings)["old.zip!/a/report.txt"].id])

@@ -1,4 +1,4 @@
-"""Content steps at an OpenAI-compatible endpoint: what it is asked, what it costs, and how its troubles are told."""
+"""Content steps at an OpenAI-compatible endpoint: requests, costs and errors."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`braid doctor` says whether the PostgreSQL server has what an index needs."""
+"""`braid doctor` reports whether the PostgreSQL server meets the requirements of an index."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Flows of pipelines that are served and deployed on a real Prefect server, and what cannot be."""
+"""Serving and deploying flows of pipelines on a real Prefect server, and the cases that are refused."""
 
 import importlib
 import os

@@ -1,4 +1,4 @@
-"""A document is what its canonical URI is: sources never overwrite each other, and those that overlap agree."""
+"""The canonical URI identifies a document: sources never overwrite each other, and overlapping ones agree."""
 
 import os
 import unicodedata

@@ -1,4 +1,4 @@
-"""Ingesting again costs what has changed, and leaves the index as if it were made anew."""
+"""Ingesting again processes only changes, and leaves the index equal to a new one."""
 
 from pathlib import Path
 from typing import Any

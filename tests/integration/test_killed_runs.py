@@ -1,4 +1,4 @@
-"""A run that is killed with SIGKILL at any moment goes on where it was: nothing lost, nothing that was kept done twice."""
+"""A run that is killed with SIGKILL at any moment can be resumed: nothing is lost, and kept calls are not repeated."""
 
 import json
 import subprocess
@@ -16,7 +16,9 @@ from tests.support.profiles import is_thorough
 def reports(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, postgres_server: str
 ) -> list[dict[str, Any]]:
-    """What came of a kill before and after every write of a run; of one of the two, in turn, under the moderate profile."""
+    """The results of kills before and after every write of a run; under the moderate profile, of one of the two in
+    turn.
+    """
     url = postgres_server if request.param == "postgresql" else f"sqlite:///{tmp_path_factory.mktemp('killed')}/runs.db"
     ended = subprocess.run(
         [sys.executable, "-m", "tests.support.killing", url, "every" if is_thorough() else "alternate"],
@@ -49,7 +51,7 @@ def test_exactly_what_was_not_kept_is_done_again(reports: list[dict[str, Any]]) 
         assert report["reused"] == report["kept"], report
         assert report["again"] == CALLS_OF_A_RUN - report["kept"], report
         assert report["calls"] == CALLS_OF_A_RUN, report
-        # Done twice is only what had not been kept yet: at most what ran side by side.
+        # Only calls that had not been kept are repeated: at most the calls that ran in parallel.
         assert len(report["twice"]) <= 4, report
 
 

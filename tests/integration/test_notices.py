@@ -1,4 +1,4 @@
-"""Automations that tell a webhook what became of runs: each kind of end calls it once."""
+"""Automations that notify a webhook about the ends of runs: each kind of end calls it once."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The original of a document of any kind of source can be had, as long as it is what was ingested."""
+"""The original of a document from any kind of source is available as long as it is unchanged."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing

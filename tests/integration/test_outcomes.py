@@ -1,4 +1,4 @@
-"""What becomes of documents whose batch fails, of those that rules leave out, and how the balance shows it."""
+"""Outcomes of documents whose batch fails or that rules leave out, and their counts in the balance."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What is particular to indexes in PostgreSQL: their database, lost connections, writers at once, and the vector index."""
+"""Specifics of indexes in PostgreSQL: the database, lost connections, concurrent writers, and the vector index."""
 
 import json
 import pickle

@@ -1,4 +1,4 @@
-"""After a power cut nothing is missing of what was reported as done, and what goes on has all documents.
+"""After a power cut, all work that was reported as done exists, and the resumed run has all documents.
 
 `python -m bench.power_cuts` cuts after every change of a file; here are a few cuts, spread over two ingestions.
 """

@@ -1,4 +1,4 @@
-"""When Prefect's own machinery fails around a call, what the call did counts, and what was not tried is tried."""
+"""If Prefect fails around a call, the result of the call counts, and remaining attempts are made."""
 
 import contextlib
 from typing import Any

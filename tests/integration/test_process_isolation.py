@@ -1,4 +1,4 @@
-"""`isolation: process` under Prefect: what hangs is killed when its time is up or it is stopped, and the states say so."""
+"""`isolation: process` under Prefect: hanging calls are killed at a timeout or a stop, and the states show it."""
 
 import asyncio
 from collections.abc import Iterator

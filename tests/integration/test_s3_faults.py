@@ -1,4 +1,4 @@
-"""What a real S3 server does when it is asked too much, is the wrong one, or stops in the middle: by a proxy before it."""
+"""Faults of a real S3 server behind a proxy: throttling, a wrong server, broken transfers."""
 
 import dataclasses
 import re

@@ -1,6 +1,7 @@
-"""What a person does on the page: search, filter, read why, open the passage, ask, look at the indexes; by keyboard too.
+"""A user on the page: searches, filters, reads explanations, opens a passage, asks, views the indexes; also by
+keyboard.
 
-With BRAID_SCREENSHOTS=FOLDER, what is seen on the way is kept there as PNG files. BRAID_AXE names the file of another
+With BRAID_SCREENSHOTS=FOLDER, screenshots are kept there as PNG files. BRAID_AXE names the file of another
 axe-core than the installed one.
 """
 

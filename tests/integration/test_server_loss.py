@@ -1,4 +1,4 @@
-"""The Prefect server is killed in the middle of a run and comes back: the run goes on, and nothing is lost."""
+"""The Prefect server is killed in the middle of a run and restarted: the run continues, and nothing is lost."""
 
 import pytest
 

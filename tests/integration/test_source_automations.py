@@ -1,4 +1,4 @@
-"""On a server: each named source has its automations, which follow what sources.yaml says, and call once."""
+"""On a server, each named source has its automations, which follow sources.yaml and call once."""
 
 import asyncio
 import time
@@ -82,13 +82,17 @@ def test_a_broken_promise_and_a_failed_night_call_the_webhook_once_each(operated
         request = Request(catalog.find("ingest"), source.parameters, index=source.index)
         return run_pipeline(request, settings=settings, catalog=catalog).status
 
-    def stale_events() -> list[Any]:
+    def events(name: str) -> list[Any]:
         from prefect.events.filters import EventFilter, EventNameFilter
 
         with operated.client() as client:
-            wanted = {"filter": EventFilter(event=EventNameFilter(name=["braid.source.stale"])).model_dump(mode="json")}
-            found = client._client.post("/events/filter", json=wanted).json()["events"]
-        return [(each["resource"]["prefect.resource.id"], each["payload"]["seen"]) for each in found]
+            wanted = {"filter": EventFilter(event=EventNameFilter(name=[name])).model_dump(mode="json")}
+            return client._client.post("/events/filter", json=wanted).json()["events"]
+
+    def stale_events() -> list[Any]:
+        return [
+            (each["resource"]["prefect.resource.id"], each["payload"]["seen"]) for each in events("braid.source.stale")
+        ]
 
     with webhook() as (url, told), operated.connected():
         asyncio.run(install(url))
@@ -109,3 +113,12 @@ def test_a_broken_promise_and_a_failed_night_call_the_webhook_once_each(operated
         "was not ingested well",
     )
     assert stale_events() == [("braid.source.good", 1)]
+    # The index is an asset with its source upstream; the event leads to the run, since this server has no pages of assets.
+    (made,) = (
+        each
+        for each in events("prefect.asset.materialization.succeeded")
+        if each["resource"]["prefect.resource.id"] == "braid://index/good"
+    )
+    related = {each["prefect.resource.role"]: each["prefect.resource.id"] for each in made["related"]}
+    assert related["asset"] == f"file://{tmp_path}/good"
+    assert related["flow-run"].startswith("prefect.flow-run.")

@@ -11,7 +11,7 @@ import pytest
 
 from flows.author import Call, OutputField, Registry, RunResult, handler
 from flows.engine import Prepared, run_plan
-from flows.errors import FatalError, TransientError
+from flows.errors import FatalError, OrchestrationError, TransientError
 from flows.model import Pipeline
 from flows.planning import make_plan
 from flows.state import Context
@@ -210,6 +210,26 @@ def test_a_run_leaves_pages_under_fixed_keys(registry: Registry, monkeypatch: py
     assert "[timing](" in pages["braid-run"]
     assert "### ✗ fatal failed" in pages["braid-errors"]
     assert "This run cost **2 usd**." in pages["braid-cost"]
+
+
+def test_a_run_that_is_refused_says_why_and_logs_no_traceback() -> None:
+    from flows.translator import translate
+
+    why = "no index named 'manualz'; did you mean 'manuals'?"
+
+    def refuse(_: Mapping[str, Any]) -> Prepared:
+        raise OrchestrationError(why)
+
+    name = f"test-{uuid4().hex[:8]}"
+    refused = translate(Pipeline.model_validate({"name": name, "steps": ["anything"]}), refuse, controls=())
+    with pytest.raises(OrchestrationError, match="did you mean"):
+        refused()
+    state = flow_state(name)
+    assert (state.name, state.message) == ("Failed", why)
+    last = f"Finished in state Failed({why!r})".replace("\\'", "'")
+    logged = log_messages(state.state_details.flow_run_id, until=last)
+    assert last in logged
+    assert not [message for message in logged if "Traceback" in message]
 
 
 def test_the_result_of_a_run_is_an_artifact() -> None:

@@ -1,4 +1,4 @@
-"""`braid up` as a person starts and stops it: a process of its own, with all it starts."""
+"""Starting and stopping `braid up` as a separate process, with everything that it starts."""
 
 import json
 import os

@@ -11,7 +11,7 @@ from flows.state import Context, Services, fingerprint
 
 
 class Counter:
-    """A service that knows how often it was made in its process, and how often it was asked."""
+    """A service that counts how often it was created in its process, and how often it was used."""
 
     made = 0
 
@@ -51,7 +51,7 @@ def write_in_context(context: Context) -> None:
 
 @handler(writes={"answers": "append"}, price=lambda units: units["tokens"] / 10)
 def ask(item: int, *, call: Call) -> list[tuple[int, int, int]]:
-    """Where it was, and how often services were made there."""
+    """The process of the call, and how often services were created there."""
     counter = call.services["counter"]
     counter.asked += 1
     call.report_cost(tokens=item)
@@ -71,7 +71,7 @@ def die_once(*, folder: str) -> int:
 
 @handler(effects=())
 def wait_for_the_end(*, listens: bool, folder: str, call: Call) -> None:
-    """Wait until it is told to stop, or until there is a file."""
+    """Wait until the call is asked to stop, or until a file exists."""
     while not (Path(folder) / "go").exists():
         if listens:
             call.check_cancelled()

@@ -1,4 +1,4 @@
-"""Content chains run as a run would, offline or at the tests' endpoint; what they made can be heard and seen."""
+"""Runs content chains like real runs, offline or at the tests' endpoint, and checks the made sounds and pictures."""
 
 import asyncio
 import io
@@ -42,7 +42,7 @@ def content_services(folder: Path, provider: ContentProvider | None = None, chat
 def run_chain(
     text: str, fields: Mapping[str, Any] | None = None, *, services: Services, run_id: str = "run-1"
 ) -> tuple[RunResult, Mapping[str, Any]]:
-    """How a chain, written as YAML, ends, and what its fields hold then."""
+    """Run a chain, given as YAML; return its result and its fields."""
     load_modules(["handlers.content"])
     loaded = load_pipeline_text(text, file="chain.yaml")
     plan = make_plan(loaded, given=list(fields or {}))
@@ -57,7 +57,7 @@ def content(file: MediaFile) -> bytes:
 
 
 def heard(file: AudioFile) -> float:
-    """Seconds of a WAV that can be heard: it plays, and it is not silent."""
+    """The seconds of a WAV that plays and is not silent."""
     with wave.open(io.BytesIO(content(file))) as played:
         frames = np.frombuffer(played.readframes(played.getnframes()), dtype="<i2").astype(float)
         seconds = played.getnframes() / played.getframerate()

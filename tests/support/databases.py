@@ -116,5 +116,5 @@ def _process(command: list[str], folder: Path, ready: Callable[[], bool]) -> Ite
             time.sleep(0.05)
         yield
     finally:
-        process.kill()  # nothing of it is to be kept
+        process.kill()  # its data need not be kept
         process.wait(timeout=30)

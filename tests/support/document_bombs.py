@@ -1,4 +1,4 @@
-"""Small files that harm whoever reads them carelessly: they nest, repeat, unpack, loop or multiply without end.
+"""Small files that harm careless readers: they nest, repeat, unpack, loop or multiply without end.
 
 Each function takes a share of the full size: 1 for `bench.bombs`, a hundredth for a quick test.
 """
@@ -456,4 +456,4 @@ BOMBS: dict[str, Bomb] = {
     "escapes.txt": lambda share: b"\x1b$B" * int(3 * MB * share),
     "one word.txt": times("x", 50 * MB),
 }
-"""Bombs by name; what each is, its name says."""
+"""The bombs by name."""

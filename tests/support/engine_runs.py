@@ -39,7 +39,7 @@ def statuses(result: RunResult) -> dict[str, str]:
 
 
 class Gate:
-    """Where blocked handlers wait, each in its thread, until a test lets them go on."""
+    """A gate at which blocked handlers wait, each in its thread, until a test releases them."""
 
     def __init__(self) -> None:
         self._open = threading.Event()
@@ -52,7 +52,7 @@ class Gate:
         self._open.wait(60)
 
     def release(self, count: int = 0) -> None:
-        """Let them go on once `count` of them are here, and wait for the end of their threads."""
+        """Release the handlers once `count` of them are waiting, and wait for the end of their threads."""
         for _ in range(count):
             assert self._entered.acquire(timeout=60)
         self._open.set()

@@ -1,4 +1,4 @@
-"""Ingestion into an index of any kind, and what it knows then: documents by URI, names, tags, and calls that were made."""
+"""Ingests into an index of any kind, and returns its documents by URI, names, tags, and the calls that were made."""
 
 import uuid
 from contextlib import closing
@@ -54,7 +54,7 @@ def tags_of(settings: Settings) -> dict[str, tuple[tuple[str, str], ...]]:
 
 
 def worked(result: RunResult) -> list[str]:
-    """The steps that a run did beside those that every ingestion does; empty if there was nothing to do."""
+    """The steps of a run in addition to those of every ingestion; empty if there was nothing to do."""
     assert result.status in ("succeeded", "partial"), [(each.id, each.error) for each in result.errors]
     steps = [each.id for each in result.outcomes if each.is_leaf and each.attempts]
     return [step for step in steps if step.rpartition(".")[2] not in ALWAYS]

@@ -1,4 +1,4 @@
-"""Indexes of every kind for tests, and small documents whose vectors, terms and facts can be told from their text."""
+"""Indexes of every kind for tests, and small documents whose vectors, terms and facts follow from their text."""
 
 import uuid
 from collections.abc import Iterator, Sequence
@@ -59,7 +59,7 @@ def document(name: str, text: str, *, tags: Sequence[tuple[str, str]] = ()) -> D
 
 
 def chunks_of(made: Document) -> list[Chunk]:
-    """A chunk a line, whose id tells its document and text and nothing else."""
+    """One chunk per line, whose id depends only on its document and text."""
     found, start = [], 0
     for position, line in enumerate(made.text.split("\n") if made.text else []):
         chunk_id = stable_id(made.id, line)

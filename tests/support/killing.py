@@ -119,7 +119,7 @@ def run(store: RunStore, run_id: str, handlers: Registry, resumes: RunRecord | N
 
 
 def at(point: int, *, before: bool, url: str, folder: Path) -> dict[str, Any]:
-    """Kill a run at its n-th write, resume it, and say what came of it."""
+    """Kill a run at its n-th write, resume it, and return the result."""
     folder.mkdir(parents=True)
     calls = folder / "calls"
     calls.touch()

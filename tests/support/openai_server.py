@@ -50,8 +50,9 @@ class OpenAIServer:
     base_url: str = ""
     requests: list[Request] = field(default_factory=list[Request])
     script: Callable[[str], Said] | None = None
-    """If set, it gets the last message of every chat: a text is the answer, a number a status, a mapping the whole
-    body."""
+    """If set, it is called with the last message of every chat and returns a text (the answer), a number (the status)
+    or a mapping (the whole body).
+    """
     _answers: list[Answer] = field(default_factory=list[Answer])
     _failures: list[_Failure] = field(default_factory=list[_Failure])
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -330,7 +331,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: what was asked is in `requests`."""
+        """Log nothing; the requests are in `requests`."""
 
 
 def _last_text(body: Mapping[str, Any]) -> str:
@@ -341,7 +342,7 @@ def _last_text(body: Mapping[str, Any]) -> str:
 
 
 def _described(part: Mapping[str, Any]) -> str:
-    """What can be said of an image that came as a data URL."""
+    """A description of an image that was sent as a data URL."""
     from PIL import Image
 
     url = str((part.get("image_url") or {}).get("url", ""))

@@ -105,7 +105,7 @@ steps:
 
 @dataclass(frozen=True)
 class Operated:
-    """What a test needs of it."""
+    """The operations for tests."""
 
     server: LocalServer
     folder: Path
@@ -130,7 +130,7 @@ class Operated:
             return client.create_flow_run_from_deployment(deployment.id, parameters=dict(parameters or {})).id
 
     def wait(self, flow_run: UUID, *, until: Callable[[Any], bool] = lambda state: state.is_final()) -> Any:
-        """The flow run, once its state is such."""
+        """The flow run, once its state fulfils `until`."""
 
         def look() -> Any:
             with self.client() as client:
@@ -157,7 +157,7 @@ class Operated:
             store.close()
 
     def run_id(self, flow_run: UUID) -> str:
-        """What `braid runs` calls a flow run."""
+        """The id of a flow run in `braid runs`."""
         store = RunStore(self.settings.run_store_url)
         try:
             record = store.of_flow_run(str(flow_run))
@@ -206,7 +206,7 @@ def wait_for(look: Callable[[], Any], said: Callable[[], str], *, within_s: floa
 
 @contextmanager
 def run_operated(folder: Path) -> Iterator[Operated]:
-    """Server, pool and worker, with nothing of ours deployed yet."""
+    """Server, pool and worker, without deployments."""
     for name, text in PIPELINES.items():
         path = folder / "pipelines" / f"{name}.yaml"
         path.parent.mkdir(exist_ok=True)

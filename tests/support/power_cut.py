@@ -1,7 +1,7 @@
-"""Power cuts: every change of a process's files is recorded once; from the record follows the disk after any cut.
+"""Power cuts: records every change of a process's files once, and computes the disk after any cut from the record.
 
-A cut comes after one of the changes. What had been synced by then is on the disk. All else may be there or not: the
-losses choose. A name (of a new file, a renamed one) is on the disk once its folder has been synced.
+A cut comes after one of the changes. Data that had been synced by then are on the disk. Other data may be missing,
+depending on the kind of loss. A name (of a new file, a renamed one) is on the disk once its folder has been synced.
 """
 
 import os
@@ -89,7 +89,7 @@ NameChange = Callable[[Names], None]
 
 
 class Disk:
-    """The files as they are after some changes, and as much of them as a power cut leaves."""
+    """The files after some changes, and the part of them that survives a power cut."""
 
     def __init__(self) -> None:
         self.names: Names = {}

@@ -1,7 +1,7 @@
-"""The process whose power is cut, and the one that goes on after the cut.
+"""The process whose power is cut, and the process that continues after the cut.
 
 `python -m tests.support.power_cut_run FOLDER SOURCE EDITION EDITION` ingests a folder as it is in each edition.
-It notes each run that ended in the file `claims`: from then on nothing of that run may be missing.
+It records each ended run in the file `claims`; from then on, all data of that run must survive.
 """
 
 import json
@@ -50,7 +50,7 @@ def record_ingestions(folder: Path, library: Path, *, documents: int = 3) -> Rec
 
 
 def recover(recording: Recording, disk: Mapping[str, bytes]) -> str:
-    """Go on from what a cut left on the disk; the first thing that is wrong or missing, empty if there is none."""
+    """Continue from the disk after a cut; return the first wrong or missing thing, or an empty text."""
     shutil.rmtree(recording.root)
     for path, content in disk.items():
         if not path.endswith("-shm"):

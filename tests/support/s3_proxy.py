@@ -1,4 +1,4 @@
-"""A small HTTP proxy before a real S3 server: counts what is asked for, and answers some requests with faults instead."""
+"""A small HTTP proxy in front of a real S3 server: counts requests, and answers some of them with faults."""
 
 import http.client
 import threading
@@ -29,7 +29,7 @@ class Fault:
 
 @dataclass
 class Proxy:
-    """What went through; `fault` says for a method and path what is answered instead (True: 503 SlowDown)."""
+    """The requests that went through; `fault` returns the fault for a method and path (True: 503 SlowDown)."""
 
     endpoint_url: str
     server: S3Server
@@ -81,7 +81,7 @@ def proxy_of(server: S3Server) -> Iterator[Proxy]:
                 for name, value in answer.getheaders()
                 if name.lower() not in ("transfer-encoding", "connection", "content-length")
             ]
-            if fault and self.command == "GET":  # its length is said, then half of it comes, then nothing
+            if fault and self.command == "GET":  # the header has the full length, but only half of the body is sent
                 self._answer(answer.status, headers, content[: len(content) // 2], str(len(content)))
                 self.close_connection = True
                 return

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def in_a_new_process(code: str, folder: Path | None = None) -> str:
-    """What a script prints, in a process that has imported nothing of ours; warnings are errors."""
+    """The output of a script in a process without any import of Braid; warnings are errors."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "error", "-c", code]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=folder or ROOT)

@@ -110,7 +110,7 @@ class Folder:
 
 
 def in_process(work: Callable[[], Any]) -> tuple[Any, bool]:
-    """What `work` gives in a forked process, and whether that was killed."""
+    """The result of `work` in a forked process, and whether the process was killed."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -184,7 +184,7 @@ def _kill_at_write(number: int) -> None:
 
 
 def live(seed: int, url: str, home: Path, runs: int, catalog: Catalog, *, kills: float) -> dict[str, Any]:
-    """One sequence: changes, a run (killed or not), and so on; what happened, and what differed if anything did."""
+    """One sequence of changes and runs (killed or not); return the events, and the difference if there is one."""
     dice = random.Random(seed)
     source = Folder(home / f"in-{seed}", dice)
     settings = Settings(home=home, index_url=url.replace("{seed}", str(seed)), embedding_model="hashing")

@@ -345,7 +345,7 @@ def mail_server() -> Iterator[int]:
     """An IMAP server as a process of its own; its port."""
     port = free_port()
     program = str(Path(sys.executable).with_name("pymap"))
-    with _served(port, [program, "--host", "127.0.0.1", "--port", str(port), "--no-tls", "dict", "--demo-data"]):
+    with served(port, [program, "--host", "127.0.0.1", "--port", str(port), "--no-tls", "dict", "--demo-data"]):
         yield port
 
 
@@ -356,12 +356,12 @@ def ftp_place(folder: Path) -> Iterator[FolderPlace]:
     port = free_port()
     place.url = f"ftp://127.0.0.1:{port}"
     options = ["-i", "127.0.0.1", "-p", str(port), "-d", str(folder), "-u", "ann", "-P", "word"]
-    with _served(port, [sys.executable, "-m", "pyftpdlib", *options]):
+    with served(port, [sys.executable, "-m", "pyftpdlib", *options]):
         yield place
 
 
 @contextmanager
-def _served(port: int, command: list[str]) -> Iterator[None]:
+def served(port: int, command: list[str]) -> Iterator[None]:
     """A process that listens to a port."""
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:

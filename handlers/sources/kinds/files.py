@@ -19,7 +19,7 @@ _PAGE = 100
 class Files:
     """The files below a folder or prefix, or a single file. `options` are those of the storage, as fsspec names them.
 
-    Values of `options` may be references to secrets, as env:NAME.
+    Values of `options`, also of mappings in them, may be references to secrets, as env:NAME.
     """
 
     def __init__(self, place: str, *, options: Mapping[str, Any] | None = None, tools: Tools) -> None:
@@ -50,4 +50,10 @@ class Files:
 
 
 def _resolved(value: Any, tools: Tools) -> Any:
-    return tools.secrets(value) if isinstance(value, str) and tools.secrets.is_reference(value) else value
+    match value:
+        case str() if tools.secrets.is_reference(value):
+            return tools.secrets(value)
+        case dict():
+            return {name: _resolved(each, tools) for name, each in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        case _:
+            return value

@@ -1,4 +1,4 @@
-"""`from deployments import run, arun`: what the command line does, from Python."""
+"""`from deployments import run, arun`: the same as the command line, from Python."""
 
 import asyncio
 import re

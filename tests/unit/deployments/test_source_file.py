@@ -1,4 +1,4 @@
-"""`sources.yaml`: every problem of the file at once, each at its line; and what a named source ingests."""
+"""`sources.yaml`: all problems of the file at once, each at its line; and the parameters of named sources."""
 
 from pathlib import Path
 

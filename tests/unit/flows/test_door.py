@@ -1,4 +1,4 @@
-"""The door: what an author imports from `flows`, and that it is enough."""
+"""The public names of `flows`, and a check that they are sufficient for authors."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`flows.run` and `arun`: what a run is given, how it is found, what it is recorded in, and how it ends."""
+"""`flows.run` and `arun`: arguments, lookup of pipelines, recording, and ends of runs."""
 
 import asyncio
 import logging

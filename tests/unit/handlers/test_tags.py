@@ -1,4 +1,4 @@
-"""What a tag can be, wherever it is written."""
+"""Valid tags, in every place where they can be written."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What people see of the balance, and how they name documents."""
+"""The balance on the command line, and the names that people may use for documents."""
 
 import json
 from pathlib import Path

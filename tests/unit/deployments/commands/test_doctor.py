@@ -1,4 +1,4 @@
-"""`braid doctor` on broken things: each is found, and the finding says what to do."""
+"""`braid doctor` finds each broken part, and the finding names the cure."""
 
 import json
 from pathlib import Path

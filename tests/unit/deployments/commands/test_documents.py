@@ -1,4 +1,4 @@
-"""Documents as objects: what became of each, and what can be done about it."""
+"""`braid documents`: the status of each document, and the operations on it."""
 
 import json
 from pathlib import Path

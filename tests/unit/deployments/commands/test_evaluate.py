@@ -66,3 +66,13 @@ def test_every_way_of_searching_is_measured(tmp_path: Path, monkeypatch: pytest.
     code, _, err = braid(*options)
     assert code == 2
     assert "both must use the same ids" in err
+
+    qrels.write_text("q1 0 bees 1\n")
+    code, _, err = braid(*options, "--at-least", "ndcg@10=1.0", "--at-least", "mrr=0.9")
+    assert (code, "at best" in err) == (0, False)
+    qrels.write_text("q1 0 ants.txt 1\n")
+    code, _, err = braid(*options, "--at-least", "ndcg@10=0.9", "--at-least", "recall@100=0.1")
+    assert code == 1
+    assert [line.split()[0] for line in err.splitlines() if "at best" in line] == ["ndcg@10"]
+    code, _, err = braid(*options, "--at-least", "ndcg=0.9")
+    assert (code, "write one of ndcg@10" in err) == (2, True)

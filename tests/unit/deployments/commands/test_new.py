@@ -1,4 +1,4 @@
-"""`braid new` writes what passes every check as it is."""
+"""`braid new` writes files that pass every check unchanged."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What machines are told of problems."""
+"""Problems in machine-readable formats."""
 
 import jsonschema
 import pytest

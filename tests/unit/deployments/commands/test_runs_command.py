@@ -1,4 +1,4 @@
-"""`braid runs`: which runs, ids that fit several, and what the shell completes."""
+"""`braid runs`: selection of runs, ambiguous ids, and shell completion."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""`braid validate`: everything at once, what is wrong with the keys and what is wrong with the handlers."""
+"""`braid validate` reports all problems at once, of keys as well as handlers."""
 
 from pathlib import Path
 
@@ -65,6 +65,16 @@ steps:
         (5, 48, "bad-value"),
         (6, 31, "bad-value"),
     ]
+
+
+def test_a_name_that_two_pipelines_have_hides_no_problem_of_other_files(tmp_path: Path) -> None:
+    (tmp_path / "ingest.yaml").write_text("name: ingest\nsteps: [query_rewrite]\n")
+    (tmp_path / "nightly.yaml").write_text("name: nightly\nsteps: [{pipeline: ingest}]\n")
+    (tmp_path / "other.yaml").write_text("name: other\nsteps: [no_such_handler]\n")
+    ended = CliRunner().invoke(app, ["validate", str(tmp_path)], prog_name="braid", env={"COLUMNS": "250"})
+    assert ended.exit_code == 2
+    assert "two pipelines are named 'ingest'" in ended.stdout
+    assert "no handler named 'no_such_handler'" in ended.stdout
 
 
 def test_a_file_of_schedules_is_checked_as_such(tmp_path: Path) -> None:

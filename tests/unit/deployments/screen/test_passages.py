@@ -1,4 +1,4 @@
-"""Which part of a passage is shown, and what is marked in it."""
+"""The shown part of a passage, and the marked words in it."""
 
 from deployments.screen.passages import excerpt, marked
 

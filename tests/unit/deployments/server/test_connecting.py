@@ -1,4 +1,4 @@
-"""What a Prefect server answers reaches the user as one line with the cure, and a busy server is asked again."""
+"""Errors of a Prefect server become one line with the cure, and requests to a busy server are repeated."""
 
 import threading
 from collections.abc import Iterator

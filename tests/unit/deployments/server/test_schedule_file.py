@@ -1,4 +1,4 @@
-"""What schedules.yaml may say, and that everything wrong with it is named at its line and column."""
+"""The content of schedules.yaml; every problem is reported at its line and column."""
 
 from pathlib import Path
 from zoneinfo import ZoneInfo

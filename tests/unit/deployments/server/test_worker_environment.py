@@ -1,4 +1,4 @@
-"""What a worker lacks to run what is deployed is named, and a deployment can bring it along."""
+"""Variables that a worker lacks for its deployments are reported, and a deployment can set them."""
 
 import os
 import subprocess

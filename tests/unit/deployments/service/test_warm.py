@@ -1,4 +1,4 @@
-"""Warm indexes: opened once, never another index under the same name, closed when nobody uses them."""
+"""Warm indexes: opened once, never confused with a new index of the same name, closed when unused."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tracks: found again until they are done, made once by whoever is first."""
+"""Tracks: found again until they are finished, and created only once by concurrent processes."""
 
 import uuid
 

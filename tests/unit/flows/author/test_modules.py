@@ -1,4 +1,4 @@
-"""What is wrong in a module of handlers is reported at the author's own place, all of it at once."""
+"""Errors in modules of handlers are reported at the author's own line, all at once."""
 
 import re
 import sys

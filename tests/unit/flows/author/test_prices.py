@@ -1,4 +1,4 @@
-"""Units become money; what cannot be a price or a cost is refused with its place."""
+"""Units become money; invalid prices and costs are refused with their place."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Rank fusion: what it adds up."""
+"""Rank fusion: the sums that it computes."""
 
 import pytest
 

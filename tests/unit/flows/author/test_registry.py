@@ -1,4 +1,4 @@
-"""Handlers: what a signature says, and how they are found."""
+"""Handlers: derived from signatures, and found by name."""
 
 import functools
 import importlib.util

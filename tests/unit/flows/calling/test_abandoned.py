@@ -1,4 +1,4 @@
-"""Calls whose thread cannot be stopped: the run goes on, and what they bring later never arrives."""
+"""Calls whose thread cannot be stopped: the run continues, and late results are dropped."""
 
 import asyncio
 import threading
@@ -25,7 +25,7 @@ def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Blocked:
-    """A handler that blocks until it is released, which is when nobody wants its result any more."""
+    """A handler that blocks until it is released, after its result is no longer wanted."""
 
     def __init__(self, late: Callable[[Context, Call], Any]) -> None:
         self.registry = Registry()

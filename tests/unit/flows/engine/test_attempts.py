@@ -1,4 +1,4 @@
-"""Attempts: what is tried again, what a failed one leaves, and what it costs."""
+"""Attempts: which failures are retried, the effects of a failed attempt, and costs."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""The size of batches where the pipeline leaves it open: chosen from what is known, and kept for resumed runs."""
+"""`batch_size: auto`: chosen from earlier runs, and kept for resumed runs."""
 
 from dataclasses import replace
 from typing import Any

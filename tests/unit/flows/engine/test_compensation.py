@@ -1,4 +1,4 @@
-"""An all-or-nothing group that fails takes back what its branches did outside, the latest first; others do not."""
+"""A failed all-or-nothing group undoes the outside effects of its branches, latest first; other groups do not."""
 
 import asyncio
 from pathlib import Path
@@ -113,7 +113,7 @@ def test_an_undo_is_tried_again_and_one_that_fails_is_named(registry: Registry, 
     reasons = {outcome.id: outcome.reason for outcome in result.outcomes}
     assert reasons["stuck"].endswith("failed, and undoing this step failed too: cannot be taken back")
     assert "undone" in reasons["flaky"]
-    # What could not be taken back is still known to be there, half undone.
+    # A call that could not be undone is still recorded, as half undone.
     assert {key: kept.undoing for key, kept in journal.kept.items()} == {"stuck": True}
 
 

@@ -58,7 +58,7 @@ async def test_one_outcome_for_everything_declared_whatever_happens(registry: Re
     model = Pipeline.model_validate({"name": "test", "steps": tree})
     declared = [node.path for node in make_plan(model, registry=registry).nodes if outcome_kind(node) is not None]
     assert [outcome.path for outcome in result.outcomes] == declared
-    # A step that had to succeed and did not never leaves a run that says it succeeded.
+    # A run never reports success if a required step did not succeed.
     if any(statuses(result)[str(i)] not in ("succeeded", "skipped") for i in range(len(tree))):
         assert result.status == "failed"
 

@@ -1,4 +1,4 @@
-"""Quality gates: a step that does not give what is expected of it fails, or marks the run, before anything follows."""
+"""Quality gates: a step with an unexpected result fails, or marks the run, before later steps begin."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

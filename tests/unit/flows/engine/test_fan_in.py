@@ -1,4 +1,4 @@
-"""`merge_results` takes the results of its own item, pipeline and run, whatever runs beside it."""
+"""`merge_results` uses the results of its own item, pipeline and run, independent of parallel ones."""
 
 import asyncio
 from typing import Any

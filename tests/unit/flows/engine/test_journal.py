@@ -1,4 +1,4 @@
-"""Going on from what an earlier run kept: the same final state, and no call that had succeeded is made again."""
+"""Resuming from an earlier run's journal: the same final state, and successful calls are not repeated."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""Groups with many `depends_on`: their cost grows with the branches, and each branch finds what it waited for."""
+"""Groups with many `depends_on`: the cost is linear in the branches, and each branch sees its dependencies' changes."""
 
 import asyncio
 import sys

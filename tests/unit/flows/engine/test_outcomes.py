@@ -1,4 +1,4 @@
-"""One outcome for everything declared, each with fields that fit, and a run that says what they say; on random trees."""
+"""One consistent outcome for everything declared, and a run status that agrees with the outcomes, on random trees."""
 
 import random
 from collections import Counter
@@ -96,7 +96,7 @@ def _not_one_each(record: RunTrace, root: NodeInstance, outcomes: dict[StepPath,
 
 
 def _odd(outcome: Outcome, instance: NodeInstance, entered: Counter[StepPath], worked: Counter[str]) -> Iterator[str]:
-    """Fields that do not fit together, or do not fit what happened."""
+    """Fields that contradict each other or the trace."""
     status, started = outcome.status, outcome.started is not None
     if status not in STATUSES or (
         type(instance.node).__name__ not in KINDS[outcome.kind].split() and not instance.item
@@ -129,7 +129,7 @@ def _odd(outcome: Outcome, instance: NodeInstance, entered: Counter[StepPath], w
 
 
 def _disagreeing(record: RunTrace, root: NodeInstance, outcomes: dict[StepPath, Outcome]) -> Iterator[str]:
-    """Places that say something else than what is in them, and a run that does not say what its outcomes do."""
+    """Outcomes that disagree with those inside them, and a run that disagrees with its outcomes."""
     lost: list[str] = []
     decisive: list[StepPath] = []
 

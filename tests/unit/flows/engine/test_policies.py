@@ -1,4 +1,4 @@
-"""Policies: which branches go on when one has failed, how the group ends, and what it leaves."""
+"""Policies: which branches continue after a failure, how the group ends, and which changes stay."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Items that a step sets aside: later steps of the same branch and item know of them, nobody else does."""
+"""Items that a step sets aside are visible only to later steps of the same branch and item."""
 
 import asyncio
 from collections.abc import Sequence

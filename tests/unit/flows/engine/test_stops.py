@@ -1,4 +1,4 @@
-"""A stop reaches what comes later, also where a handler answers instead of being stopped."""
+"""A stop prevents later steps, even if a handler returns normally instead of being stopped."""
 
 import asyncio
 import contextlib

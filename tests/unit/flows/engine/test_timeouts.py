@@ -1,4 +1,4 @@
-"""Timeouts in virtual time: each level ends what is in it when it should, and no level outlives those around it."""
+"""Timeouts in virtual time: each level ends its contents on time, and no level outlives the enclosing ones."""
 
 import asyncio
 from typing import Any

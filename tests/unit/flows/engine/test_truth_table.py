@@ -1,4 +1,4 @@
-"""What happens when something fails: every row of docs/failure.md, by direct calls."""
+"""Every row of docs/failure.md, by direct calls."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Waiting is not working: what calls do and what they wait for add up to what the clock says."""
+"""Waiting is separate from working, and the two add up to the elapsed time."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""What is said of groups and steps: the names their authors gave them, numbers that are right, the dialect's own words."""
+"""Messages about groups and steps: the authors' names, correct numbers, and the terms of the dialect."""
 
 import logging
 import re

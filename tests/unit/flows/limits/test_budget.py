@@ -1,4 +1,4 @@
-"""Costs add up whatever happens to a call; a budget stops a run gracefully and says how to go on."""
+"""Costs of all calls are counted; a budget stops a run gracefully, and the message explains how to continue."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Tenants share what is scarce, priority goes first without starving anybody, and a window is found by trying."""
+"""Tenants share scarce resources, priority never starves other calls, and the adaptive window finds the limit."""
 
 import asyncio
 

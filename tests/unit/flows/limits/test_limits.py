@@ -1,4 +1,4 @@
-"""What is declared about limits: how settings and pipeline combine, what a plan says of it, how retries are counted."""
+"""Declared limits: the combination of settings and pipeline, their origin in a plan, and the counting of retries."""
 
 import pytest
 from pydantic import ValidationError

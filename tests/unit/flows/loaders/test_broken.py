@@ -1,4 +1,4 @@
-"""A corpus of broken files of every dialect, each beside exactly what is said of it (`FILE.problems`)."""
+"""A corpus of broken files of every dialect, each with its exact messages (`FILE.problems`)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

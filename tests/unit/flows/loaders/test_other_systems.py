@@ -41,6 +41,27 @@ def test_options_of_the_provider_are_passed_on_with_a_warning() -> None:
     assert "stability, style" in warning.message
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name: Simple Image Generation!\nprompt: a dawn\nsteps: [{type: text_to_image, params: {}}]\n",
+        "name: Simple Image Generation!\nsteps: [{type: query, source: db, query: q, output: rows}]\n",
+        "name: Simple Image Generation!\nsteps: [{type: SequentialStep, handler_name: a}]\n",
+        "name: Simple Image Generation!\nstages: [{name: s, jobs: [a]}]\n",
+        "pipeline_id: Simple Image Generation!\nstages: [{name: s, jobs: [a]}]\n",
+    ],
+)
+def test_a_name_in_words_becomes_one_that_a_command_can_name(text: str) -> None:
+    loaded = load_pipeline_text(text, file="f.yaml")
+    assert loaded.dialect != "native"
+    assert (loaded.pipeline.name, loaded.pipeline.description) == (
+        "Simple_Image_Generation",
+        "Simple Image Generation!",
+    )
+    described = load_pipeline_text(f"description: Makes a picture.\n{text}", file="f.yaml").pipeline
+    assert described.description == "Makes a picture."
+
+
 def test_a_misspelt_option_is_still_one() -> None:
     load_modules(["handlers.content"])
     with pytest.raises(InvalidPipeline, match="no option 'voise'; did you mean 'voice'"):

@@ -1,4 +1,4 @@
-"""What a run is given, against what its pipeline declares."""
+"""The arguments of a run, checked against the declared parameters."""
 
 from typing import Any
 

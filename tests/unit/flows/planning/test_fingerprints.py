@@ -1,4 +1,4 @@
-"""What an effect rests on changes with what makes it, and with nothing else."""
+"""The fingerprint of an effect changes exactly with the things that it depends on."""
 
 from typing import Any
 

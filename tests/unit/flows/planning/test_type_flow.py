@@ -1,4 +1,4 @@
-"""Only what cannot fit in any run is told."""
+"""Only types that cannot fit in any run are reported."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypedDict

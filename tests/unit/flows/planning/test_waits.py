@@ -1,4 +1,4 @@
-"""Which steps wait for which: what is found by looking at the latest writers is what comparing all pairs finds."""
+"""Dependencies of steps: the algorithm by latest writers agrees with a comparison of all pairs."""
 
 from collections.abc import Sequence
 

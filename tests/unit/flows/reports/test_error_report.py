@@ -1,4 +1,4 @@
-"""Failures grouped by their cause, with what to do about each."""
+"""Failures grouped by cause, each with a hint."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a run will take and cost, from what runs took."""
+"""Estimated time and cost of a run, from recorded runs."""
 
 import pytest
 

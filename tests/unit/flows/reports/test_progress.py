@@ -1,4 +1,4 @@
-"""How far a run is: by what calls usually take, by documents, by what they say of themselves."""
+"""The progress of a run: by usual times, by documents, and by the calls' own reports."""
 
 import base64
 import re

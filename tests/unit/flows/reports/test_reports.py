@@ -1,4 +1,4 @@
-"""What a run's pages say."""
+"""The content of a run's pages."""
 
 import asyncio
 import base64

@@ -107,6 +107,13 @@ def test_a_passage_is_quoted_without_the_marks_of_headings_and_tables() -> None:
     assert "> **The lamp** colour · means **green** · \\*full\\* It **blinks twice.**\n" in page
 
 
+@pytest.mark.parametrize(
+    ("content", "quoted"), [("## 4. Motivation", "4\\. Motivation"), ("- one", "\\- one"), ("2.5 is all", "2.5 is all")]
+)
+def test_a_quoted_passage_begins_no_list(content: str, quoted: str) -> None:
+    assert f"\n> {quoted}\n" in shown([{"document_id": "d", "score": 1, "content": content}])
+
+
 def test_outputs_without_a_value_share_one_line() -> None:
     page = result_markdown([OutputRecord("a", 1), OutputRecord("b", None), OutputRecord("c", None)])
     assert page == "### a\n\n**1**\n\nWithout a value: b, c."

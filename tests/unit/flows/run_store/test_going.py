@@ -1,4 +1,4 @@
-"""What is going on in a run can be read from the store while it goes on, and where a killed run was."""
+"""The store shows the running steps of a run, and the last position of a killed run."""
 
 import asyncio
 from pathlib import Path

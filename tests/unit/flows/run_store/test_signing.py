@@ -1,4 +1,4 @@
-"""Kept results are pickles: only those that this installation signed are read, and nobody else may read its files."""
+"""Kept results are pickles: only results signed by this installation are read, and only its owner may read the files."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The run store: written as a run goes on, by several processes at once, and nothing lost."""
+"""The run store: written during a run, by several processes at once, without losses."""
 
 import asyncio
 import pickle

@@ -1,4 +1,4 @@
-"""Isolation: what a branch does, however deep, reaches nobody else before the merge."""
+"""Isolation: changes of a branch, at any depth, are invisible to others before the merge."""
 
 import copy
 import pickle

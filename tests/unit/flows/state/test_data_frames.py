@@ -1,4 +1,4 @@
-"""Data frames are no values of a context: they are refused with what to do."""
+"""A context refuses data frames, with a message that names the cure."""
 
 import pytest
 

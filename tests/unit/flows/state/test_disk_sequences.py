@@ -1,4 +1,4 @@
-"""Sequences on disk: they are what they were made of, wherever they go, and they go with their last reference."""
+"""Sequences on disk: they equal their items in every process, and vanish with their last reference."""
 
 import pickle
 import threading

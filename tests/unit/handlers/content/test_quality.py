@@ -1,4 +1,4 @@
-"""What best_quality compares: silence and clipping make a sound worse, blur a picture."""
+"""The quality for `best_quality`: silence and clipping lower that of a sound, blur that of a picture."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Archives and mails: what is in them is found under names of its own and read, within limits."""
+"""Archives and mails: members have unique names and are read within limits."""
 
 import io
 import zipfile

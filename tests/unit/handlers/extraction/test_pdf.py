@@ -1,4 +1,4 @@
-"""PDF: whole words in the order of the page, and what people filled in."""
+"""PDF: whole words in the order of the page, and filled-in form fields."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What `find_changes` finds with tables on disk is what a comparison of dictionaries finds."""
+"""`find_changes`, with tables on disk, agrees with a comparison of dictionaries."""
 
 import hashlib
 import tracemalloc

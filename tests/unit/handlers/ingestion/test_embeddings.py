@@ -1,4 +1,4 @@
-"""Vectors: of norm 1, the same whatever stands beside a text, nearer where the meaning is."""
+"""Vectors: of norm 1, independent of the batch, and nearer for similar meanings."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The step that ingests in shards: what a report makes of the run."""
+"""The step that ingests in shards: the effect of the report on the run."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is swept at once: what dead runs staged."""
+"""Staged data of dead runs are swept immediately."""
 
 from flows.author import Call
 from flows.state import Identity, Services

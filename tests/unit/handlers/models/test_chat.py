@@ -1,4 +1,4 @@
-"""A language model behind an endpoint: what it is asked, what it costs, and how its troubles are told."""
+"""A language model behind an endpoint: requests, costs and errors."""
 
 import pickle
 from typing import Any

@@ -1,4 +1,4 @@
-"""Answers: what the model is shown, and which of its citations are believed."""
+"""Answers: the prompt of the model, and the accepted citations."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from handlers.retrieval.answering import NOT_ANSWERED, answer_question, check_ci
 
 
 class Scripted:
-    """A language model that says what it is told to."""
+    """A language model with scripted answers."""
 
     name = "scripted"
 

@@ -1,4 +1,4 @@
-"""Fusion: what it scores, and what it must not depend on."""
+"""Fusion: its scores, and their invariances."""
 
 from itertools import permutations
 

@@ -1,4 +1,4 @@
-"""Questions as they are typed, and what they find: phrases, names, exclusions, prefixes, tags, misspelt words, nothing."""
+"""Typed questions and their results: phrases, names, exclusions, prefixes, tags, misspelt words, no result."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Tags beside documents: what is nearer to a file replaces what is said further out."""
+"""Tags beside documents: more specific values replace more general ones."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is particular to the SQLite index: files, versions of the schema, other processes, how searches are planned."""
+"""Specifics of the SQLite index: files, schema versions, other processes, and query plans."""
 
 import multiprocessing
 import sqlite3
