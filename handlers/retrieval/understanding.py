@@ -83,12 +83,14 @@ def read_question(
     marks = {language_mark(language): language for language in LATIN if language != ENGLISH}
     languages = (ENGLISH, *sorted(marks[mark] for mark in store.occurring(marks, where=where)))
     counts, places = _counted(typed.text, languages)
-    for prefix in typed.prefixes:
-        counts.update(dict.fromkeys(_beginning(prefix, store, where), 1.0))
+    begun = {prefix: _beginning(prefix, store, where) for prefix in typed.prefixes}
+    for beginning in begun.values():
+        counts.update(dict.fromkeys(beginning, 1.0))
     there = store.occurring(counts, where=where)
     corrected: dict[str, tuple[str, ...]] = {}
     for word, its_terms in places.items() if corrections else ():
-        if not its_terms & there and word.isalpha() and len(word) >= _SHORTEST_CORRECTED:
+        is_misspelt = word.isalpha() and not its_terms & there and not begun.get(word)
+        if is_misspelt and len(word) >= _SHORTEST_CORRECTED:
             near = _near(word.casefold(), its_terms, store, where)
             if near:
                 corrected[word] = tuple(near)

@@ -131,6 +131,7 @@ def test_words_and_phrases_that_are_excluded_are_not_found(call: Call) -> None:
 def test_a_prefix_stands_for_every_word_that_begins_with_it(call: Call) -> None:
     assert search("sto* has passed", call)[0].document_id == "pump"
     assert [hit.document_id for hit in keyword_search("vess*", call=call)] == ["pump"]
+    assert read_question("vesse*", call=call).corrections == {}
 
 
 def test_tags_are_typed_with_their_values_in_any_case(call: Call) -> None:
