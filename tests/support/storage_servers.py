@@ -70,7 +70,7 @@ def sftp_place(folder: Path) -> Iterator[ServedFolder]:
     port = free_port()
     command = [sys.executable, "-m", "tests.support.sftp_server", str(port), str(folder.parent)]
     with served(port, command), cutting_proxy(port, after_bytes=4000) as proxy:
-        faults = OVER_TCP.union(_EXPIRED)
+        faults = OVER_TCP | _EXPIRED
         place = ServedFolder(folder, _options(username="ann", password=_PASSWORD), faults, proxy=proxy)
         place.url = f"sftp://127.0.0.1:{proxy.port}/{folder.name}"
         yield place
