@@ -56,6 +56,6 @@ def making_of(record: SourceRecord, fingerprint: str) -> Making | None:
     """
     known: Mapping[str, Any] = record.balance.get(_NAME, {})
     facets = parse_facets(fingerprint)
-    newest_first = list(reversed(known.items()))
+    newest_first = list(known.items())[::-1]
     found = [way for made, way in newest_first if not outdated_facets(made, facets)] or [way for _, way in newest_first]
     return Making(found[0]["pipeline"], found[0]["parameters"]) if found else None
