@@ -36,7 +36,8 @@ _TEXT = (
 )
 _PAYLOAD = (
     '{{"what": "{what}", "event": "{{{{ event.event }}}}", "flow_run": "{{{{ flow_run.id }}}}", '
-    '"name": {{{{ flow_run.name|tojson }}}}, "state": {{{{ flow_run.state.name|tojson }}}}, '
+    '"pipeline": {{{{ (flow.name or "")|tojson }}}}, "name": {{{{ flow_run.name|tojson }}}}, '
+    '"state": {{{{ flow_run.state.name|tojson }}}}, '
     '"message": {{{{ (event.payload.reason or flow_run.state.message or "")|tojson }}}}, '
     '"url": "{{{{ flow_run|ui_url }}}}"}}'
 )
@@ -89,7 +90,9 @@ def _automation(what: str, events: Sequence[str], tag: str, block: BlockDocument
         action = CallWebhook(block_document_id=block.id, payload=_PAYLOAD.format(what=what))
     else:
         action = SendNotification(
-            block_document_id=block.id, subject=f"Braid: a run {what}", body=_TEXT.format(what=what)
+            block_document_id=block.id,
+            subject=f"Braid: a run of {{{{ flow.name }}}} {what}",
+            body=_TEXT.format(what=what),
         )
     return AutomationCore(
         name=f"{NAME} {what}", description="Made by `braid deploy`.", enabled=True, trigger=trigger, actions=[action]

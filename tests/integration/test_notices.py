@@ -81,6 +81,10 @@ def test_each_end_calls_the_webhook_once(operated: Operated) -> None:
     assert (by_kind["failed"]["state"], by_kind["failed"]["message"]) == ("Failed", "no space")
     assert by_kind["used its budget"]["message"] == "the budget of 5 usd is used up"
     assert "/runs/flow-run/" in by_kind["crashed"]["url"]
+    # A run that is late still has the name that Prefect made up; the pipeline says which one it is.
+    assert {what: by_kind[what]["pipeline"] for what in NOTICES if what != "used its budget"} == dict.fromkeys(
+        ("failed", "was partial", "is late", "crashed"), "greet"
+    )
 
 
 _LATER = datetime(2100, 1, 1, tzinfo=UTC)
