@@ -8,7 +8,7 @@ from pathlib import Path
 from deployments.setting_values import InvalidSettings, index_name
 from deployments.settings import Settings
 from flows.errors import UnknownName
-from flows.storage import Storage
+from flows.storage import Storage, can_be_written
 
 _SQLITE = "sqlite:///"
 _PROBE = "x"
@@ -37,13 +37,25 @@ def require_index(settings: Settings, name: str) -> None:
 
     Raises:
         UnknownName: there is no such index; the message suggests the nearest.
+        InvalidSettings: the home of the settings, in which it would be, cannot be used.
     """
     url = settings.index_location(index_name(name))
     if url.startswith(_SQLITE) and _file_of(url).exists():
         return  # without opening every other file
     names = index_names(settings)
     if not _is_there(url, name, names):
+        if not names:
+            _require_home(settings, name)
         raise MissingIndex("index", name, names or ())
+
+
+def _require_home(settings: Settings, name: str) -> None:
+    """Refuse a home that is no folder and cannot become one, since no index can be in it."""
+    home = settings.home.absolute()
+    if settings.index_url is None and not can_be_written(home):
+        raise InvalidSettings(
+            f"no index named {name!r}: the home {home} cannot be used; set BRAID_HOME to the folder of the indexes"
+        )
 
 
 def remove_index(settings: Settings, name: str) -> None:

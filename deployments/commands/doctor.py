@@ -29,7 +29,7 @@ from deployments.server.zombies import stored_zombies
 from deployments.settings import PREFIX, Settings, load_settings, misspelt_variables
 from flows.author import REGISTRY
 from flows.errors import OrchestrationError
-from flows.storage import open_to_others, private_folder
+from flows.storage import can_be_written, open_to_others, private_folder
 
 _STYLE = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "bold red"}
 _DISTRIBUTIONS = (
@@ -137,7 +137,7 @@ def unmet_requirements(distribution: str) -> Iterator[Finding]:
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
-    if not _can_be_written(settings.home.absolute()):
+    if not can_be_written(settings.home.absolute()):
         yield Finding("settings", "error", f"home {settings.home.absolute()} cannot be used; set BRAID_HOME")
         return
     names = sorted(name for name in os.environ if name.startswith(PREFIX) or name == "LORCHESTRA_MAX_WORKERS")
@@ -234,7 +234,7 @@ def _artifacts(settings: Settings) -> Iterator[Finding]:
     if root.startswith(("s3://", "s3a://")):
         return  # checked together with the other services
     there = storage.exists(root)
-    if "://" not in root and not _can_be_written(Path(root)):
+    if "://" not in root and not can_be_written(Path(root)):
         yield Finding("artifacts", "error", f"{root} cannot be written; set BRAID_ARTIFACTS_URL or BRAID_HOME")
     else:
         yield Finding("artifacts", "ok", f"{root}{'' if there else ' (does not exist yet)'}")
@@ -312,12 +312,6 @@ def _prefect(settings: Settings, *, repair: bool) -> Iterator[Finding]:
     for name, value in DEFAULTS.items():
         if os.environ.get(name, value) != value:
             yield Finding("prefect", "note", f"{name} is {os.environ[name]}; Braid would set {value}")
-
-
-def _can_be_written(folder: Path) -> bool:
-    """Whether a folder can be written or created."""
-    nearest = next(path for path in (folder, *folder.parents) if path.exists())
-    return nearest.is_dir() and os.access(nearest, os.W_OK)
 
 
 def _installed(name: str) -> bool:

@@ -5,7 +5,7 @@ from flows.storage.globs import EVERYTHING, glob_filter
 from flows.storage.identity import canonical_uri, path_below
 from flows.storage.locations import PassedOver, StorageOptions, StoredObject
 from flows.storage.locks import file_locked
-from flows.storage.private import open_to_others, private_file, private_folder
+from flows.storage.private import can_be_written, open_to_others, private_file, private_folder
 from flows.storage.storage import Storage
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Storage",
     "StorageOptions",
     "StoredObject",
+    "can_be_written",
     "canonical_uri",
     "file_locked",
     "glob_filter",

@@ -27,3 +27,9 @@ def private_file(path: Path) -> Path:
 def open_to_others(path: Path) -> bool:
     """Whether users other than the owner may read, enter or change it."""
     return os.name == "posix" and path.exists() and bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+
+
+def can_be_written(folder: Path) -> bool:
+    """Whether this user can write to the folder, or can create it."""
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    return nearest.is_dir() and os.access(nearest, os.W_OK)

@@ -61,6 +61,15 @@ def test_every_command_refuses_an_index_that_does_not_exist(command: str, tmp_pa
     assert not list(home.rglob("nowhere*"))
 
 
+def test_a_home_that_cannot_be_used_is_named_with_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    for home in (tmp_path / "file", tmp_path / "file" / "home"):
+        monkeypatch.setenv("BRAID_HOME", str(home))
+        ended = CliRunner().invoke(app, ["search", "x", "-i", "demo"], prog_name="braid")
+        assert ended.exit_code == 2, ended.output
+        assert f"no index named 'demo': the home {home} cannot be used; set BRAID_HOME to the folder" in ended.stderr
+
+
 @pytest.mark.slow
 def test_a_deployment_is_not_started_for_it(home: Path) -> None:
     asked: list[str] = []
