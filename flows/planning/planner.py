@@ -24,6 +24,7 @@ from flows.model import (
     Switch,
     condition_names,
     name_in,
+    required_names,
     template_names,
 )
 from flows.planning.access import check_access, node_access
@@ -77,6 +78,7 @@ def make_plan(
                 severity = "error" if strict else "warning"
                 planner.problem(found.path, found.code, found.message, *found.keys, level=severity)
         planner.check_outputs(root, fields, level)
+        planner.check_run_name(fields | root.access.reads)
         for path, message in mismatches(root):
             planner.problem(path, "type-mismatch", message, level="warning")
         if planner.keeps_apart and len(planner.missing) > 1:
@@ -405,6 +407,14 @@ class _Planner(PlanDraft):
             if field not in known and not output.at_end:
                 message = f"the output {name!r} is the field {field!r}, which no step writes{suggest(field, known)}"
                 self.problem("", "unknown-output", message, "outputs", name, level=level)
+
+    def check_run_name(self, given: frozenset[str]) -> None:
+        """Warn of names in `run_name` that are no fields at the start of a run, which would get the default name."""
+        known = sorted({*given, "pipeline", "index", "run_id"})
+        for name in sorted(required_names(self.pipeline.run_name or "")):
+            if name not in known:
+                message = f"run_name: no field named {name!r}{suggest(name, known)}"
+                self.problem("", "unknown-field", message, "run_name", level="warning")
 
 
 def _child_path(path: str, index: int) -> str:

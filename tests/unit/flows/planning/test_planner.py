@@ -239,3 +239,18 @@ def test_reads_are_checked_after_a_pipeline_that_is_a_step() -> None:
     with pytest.raises(InvalidPipeline, match="lost reads 'nowhere', which no earlier step writes") as refused:
         make_plan(outer, registry=made, catalog={"inner": inner}, given=[])
     assert len(refused.value.problems) == 1
+
+
+def test_a_run_name_with_a_field_that_no_run_has_is_a_warning(registry: Registry) -> None:
+    model = Pipeline.model_validate(
+        {
+            "name": "p",
+            "steps": ["split"],
+            "parameters": {"title": {"default": "x"}},
+            "run_name": "{{ pipeline }} {{ index }} {{ run_id }} {{ text }} {{ other | default('') }} {{ titel }}",
+        }
+    )
+    for given in (None, ["text"]):
+        warnings = make_plan(model, registry=registry, given=given).warnings
+        (found,) = [each for each in warnings if each.code == "unknown-field"]
+        assert found.message == "run_name: no field named 'titel'; did you mean 'title'?"
