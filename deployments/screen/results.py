@@ -12,7 +12,7 @@ from rich.text import Text
 from deployments.screen.outputs import output_parts
 from deployments.screen.tables import STATUS_STYLE, plain_table
 from flows.author import Outcome, RunResult, add_up, cost_text, outputs_json
-from flows.reports import CostReport, cost_json, cost_report, error_json, error_report
+from flows.reports import CostReport, cost_json, cost_report, counted, error_json, error_report
 
 
 def result_json(result: RunResult, *, index: str) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def failure_tables(outcomes: Iterable[Outcome]) -> list[RenderableType]:
         )
     parts: list[RenderableType] = [Text(""), Text(report.summary, "bold red"), table]
     if report.never_started:
-        parts.append(Text(f"{report.never_started} step(s) did not start because of it.", "dim"))
+        parts.append(Text(f"{counted(report.never_started, 'step')} did not start because of it.", "dim"))
     return parts
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,11 @@ from deployments.server.connecting import connect
 from deployments.server.findings import Finding
 from deployments.server.local import running_url
 from deployments.settings import Settings
+from flows.reports import counted
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 
 TOPIC = "prefect"
 SKEW_S = 5.0
@@ -103,12 +105,12 @@ async def _pools(client: "PrefectClient") -> list[Finding]:
             text = f"work pool {pool.name} has no worker; prefect worker start --pool {pool.name}"
             found.append(Finding(TOPIC, "warning", text))
         else:
-            found.append(Finding(TOPIC, "ok", f"work pool {pool.name}: {len(workers)} workers"))
+            found.append(Finding(TOPIC, "ok", f"work pool {pool.name}: {counted(len(workers), 'worker')}"))
     return found
 
 
 async def _limits(client: "PrefectClient", settings: Settings) -> list[Finding]:
-    from flows.translator import LEASE_S, PREFIX
+    from flows.translator import PREFIX
 
     known = {
         limit.name: limit
@@ -122,6 +124,15 @@ async def _limits(client: "PrefectClient", settings: Settings) -> list[Finding]:
     }
     with open_run_store(settings) as store:
         alive = any(record.is_alive(time.time()) for record in store.running())
+    return limit_findings(known, wanted, alive=alive)
+
+
+def limit_findings(
+    known: "Mapping[str, GlobalConcurrencyLimitResponse]", wanted: Mapping[str, int], *, alive: bool
+) -> list[Finding]:
+    """Findings on the limits of the server, compared with those of the resources; `alive`: some run is running."""
+    from flows.translator import LEASE_S, TURNS
+
     found: list[Finding] = []
     for name, most in wanted.items():
         limit = known.get(name)
@@ -139,7 +150,7 @@ async def _limits(client: "PrefectClient", settings: Settings) -> list[Finding]:
                 f"prefect gcl update {name} --active-slots 0"
             )
             found.append(Finding(TOPIC, "warning", text))
-        elif name not in wanted:
+        elif name not in wanted and not name.startswith(TURNS):
             found.append(Finding(TOPIC, "note", f"the limit {name} belongs to no resource of the settings"))
     if known and not found:
         found.append(Finding(TOPIC, "ok", f"limits: {', '.join(known)}"))

@@ -111,7 +111,7 @@ class Supervisor:
         one.ends = 1 if ran_s >= STEADY_S else one.ends + 1
         if one.ends >= TRIES:
             raise GivenUp(
-                f"{one.program.name} {how}, {one.ends} times in a row: given up. {one.program.log_end()}".rstrip()
+                f"{one.program.name} {how}, {one.ends} times in a row: given up; {one.program.log_end()}".rstrip("; ")
             )
         pause_s = min(LONGEST_PAUSE_S, 2.0 ** (one.ends - 1))
         one.again_at = self._now() + pause_s

@@ -11,13 +11,21 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from ruamel.yaml import YAML, YAMLError
 
 from deployments.runs import Request
+from deployments.server.connecting import server_trouble
 from deployments.server.form import controls_of, form_values
 from flows.errors import OrchestrationError, UnknownName, suggest
 from flows.model import InvalidParameters, convert
 
+_MISFITS = (400, 409, 422)
+"""The answers of a server to parameters that do not fit."""
+
 
 class NotDeployed(OrchestrationError, LookupError):
     """The pipeline has no deployment on this server."""
+
+
+class ServerTrouble(OrchestrationError):
+    """The server cannot start the run now."""
 
 
 def read_flow_run(flow_run_id: str) -> FlowRun:
@@ -41,6 +49,7 @@ def trigger(request: Request, *, wait: bool = False) -> FlowRun:
     Raises:
         InvalidParameters: the form has no such fields, or the server refuses their values.
         NotDeployed: the pipeline is not deployed there.
+        ServerTrouble: the server cannot start it now.
     """
     values = form_values(_with_types(request))
     name = request.pipeline.name
@@ -54,6 +63,8 @@ def trigger(request: Request, *, wait: bool = False) -> FlowRun:
     try:
         started = run_deployment(full_name, parameters=values, timeout=None if wait else 0, as_subflow=False)
     except PrefectHTTPStatusError as error:
+        if error.response.status_code not in _MISFITS:
+            raise ServerTrouble(server_trouble(error) or str(error)) from error  # 503, for example: it stays busy
         raise InvalidParameters(f"the server refuses these parameters: {error.response.text}") from error
     return started
 

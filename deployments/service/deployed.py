@@ -22,16 +22,20 @@ def start_run(
 
     Raises:
         InvalidParameters: the pipeline has no such parameters, or they have other types.
-        Unavailable: there is no Prefect server, or the pipeline is not deployed there.
+        Unavailable: there is no Prefect server, the pipeline is not deployed there, or the server cannot start it.
         UnknownName: there is no such pipeline.
     """
     request = Request(catalog.find(pipeline), parameters, index=index)
     ui = _connected(settings)
-    from deployments.server.triggering import NotDeployed, trigger  # imports Prefect, which takes seconds
+    from deployments.server.triggering import (  # imports Prefect, which takes seconds
+        NotDeployed,
+        ServerTrouble,
+        trigger,
+    )
 
     try:
         return _started(trigger(request), ui)
-    except NotDeployed as error:
+    except (NotDeployed, ServerTrouble) as error:
         raise Unavailable(str(error)) from error
 
 

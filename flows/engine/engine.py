@@ -116,7 +116,8 @@ def _budget_stop(state: RunState, outcomes: tuple[Outcome, ...]) -> str:
         return ""
     missed = sum(1 for outcome in outcomes if outcome.is_leaf and outcome.reason == budget.refusal)
     more = " ".join(f"--budget {unit}={amount:g}" for unit, amount in budget.enough().items())
-    return f"{budget.refusal}; {missed} step(s) not started. Go on with: braid resume {state.run_id} {more}"
+    steps = "1 step" if missed == 1 else f"{missed} steps"
+    return f"{budget.refusal}; {steps} not started. Go on with: braid resume {state.run_id} {more}"
 
 
 def _run_status(result: NodeResult, state: RunState) -> RunStatus:

@@ -6,7 +6,7 @@ from flows.translator.flows import arun_as_flow, current_flow_run_id, run_as_flo
 from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, field_control, flow_description, form_schema
 from flows.translator.pipeline_flow import PipelineFlow
 from flows.translator.seats import LEASE_S, PREFIX, PrefectSeats
-from flows.translator.turns import OVERLAP_TAG, WAITING, Overlap, Turns
+from flows.translator.turns import OVERLAP_TAG, TURNS, WAITING, Overlap, Turns
 
 __all__ = [
     "BUDGET_USED",
@@ -15,6 +15,7 @@ __all__ = [
     "MAX_CONCURRENCY",
     "OVERLAP_TAG",
     "PREFIX",
+    "TURNS",
     "WAITING",
     "Control",
     "Overlap",

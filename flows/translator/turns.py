@@ -31,10 +31,13 @@ from prefect.exceptions import Pause
 from prefect.states import Cancelled, Scheduled
 
 from flows.storage import file_locked
-from flows.translator.seats import PrefectSeats
+from flows.translator.seats import PREFIX, PrefectSeats
 
 logger = logging.getLogger(__name__)
 OVERLAP_TAG = "braid-overlap:"
+_TURN = "run:"
+TURNS = PREFIX + _TURN
+"""The beginning of the names of the limits by which runs take turns."""
 WAITING = "AwaitingTurn"
 AGAIN_S = 120.0
 """Seconds after which the first waiting run checks by itself, in case the run before it was killed; the second waits
@@ -110,7 +113,7 @@ async def _turn_on_server(
         yield None
         return
     index = turns.index_of(parameters)
-    name = f"run:{pipeline}:{index}"
+    name = f"{_TURN}{pipeline}:{index}"
     async with get_client() as client, PrefectSeats({name: overlap.max_runs}) as seats:
         before = await _waiting(client, flow_run, index, turns) if overlap.then == "enqueue" else []
         before = [each for each in before if _is_before(each, flow_run)]

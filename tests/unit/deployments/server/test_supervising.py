@@ -80,7 +80,7 @@ def test_a_program_that_has_run_for_long_begins_to_count_anew() -> None:
 def test_a_program_that_ends_again_and_again_is_given_up_with_the_end_of_its_log() -> None:
     world = World()
     supervisor = world.supervise(world.program("serve"))
-    with pytest.raises(GivenUp, match=rf"serve ended \(exit code 1\), {TRIES} times in a row: given up. The log of"):
+    with pytest.raises(GivenUp, match=rf"serve ended \(exit code 1\), {TRIES} times in a row: given up; The log of"):
         for _ in range(10_000):
             world.pass_time(supervisor, 0.5)
             if "serve" in world.processes:

@@ -60,7 +60,7 @@ async def test_a_budget_stops_before_the_call_that_would_exceed_it_and_a_higher_
     assert result.cost["usd"] == pytest.approx(0.9)
     reason = "budget: 0.9 usd of 1 usd used, and a call of 'pay' takes about 0.3 usd"
     assert [outcome.reason for outcome in result.outcomes[3:]] == [reason] * 2
-    assert result.stopped == f"{reason}; 2 step(s) not started. Go on with: braid resume run --budget usd=2"
+    assert result.stopped == f"{reason}; 2 steps not started. Go on with: braid resume run --budget usd=2"
     again = await run([PAY] * 2, registry, spent={"usd": 0.9}, override={"usd": 2.0}, budget={"usd": 1.0})
     assert (again.status, again.stopped) == ("succeeded", "")
 
