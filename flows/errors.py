@@ -82,7 +82,7 @@ class AmbiguousName(OrchestrationError, LookupError):
 
     def __str__(self) -> str:
         shown = ", ".join(self.candidates[:10]) + (", …" if len(self.candidates) > 10 else "")
-        return f"{self.name!r} may be several {self.kind}s; name one of: {shown}"
+        return f"{self.name!r} matches several {self.kind}s; name one of: {shown}"
 
 
 class UnknownHandler(UnknownName):

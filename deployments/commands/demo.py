@@ -106,7 +106,8 @@ def _show_summary(console: Console, result: RunResult, counts: dict[str, int], a
     console.print(table)
     # The sum does not measure a sequential run, because a step's time includes waits for a processor core.
     console.print(
-        "\nSteps that share a processor count their waiting too, so less than that may be saved; compare with "
+        "\nSteps that share a processor also count the time that they wait for it, so the "
+        "real saving may be smaller; compare with "
         "braid demo --max-workers 1.",
         style="dim",
     )

@@ -53,7 +53,9 @@ _LEAST_FREE_BYTES = 1_000_000_000
 def doctor(
     repair: Annotated[
         bool,
-        typer.Option("--repair", help="Repair the traces of crashes: runs without a process, here and in Prefect."),
+        typer.Option(
+            "--repair", help="Correct the states that crashes left: runs without a process, here and in Prefect."
+        ),
     ] = False,
     json_output: JsonOption = False,
 ) -> None:

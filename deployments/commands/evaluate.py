@@ -31,12 +31,12 @@ def evaluate(
         ),
     ],
     index: IndexOption = "default",
-    rerank: Annotated[bool, typer.Option("--rerank", help="Also with the reranker, which is slow.")] = False,
+    rerank: Annotated[bool, typer.Option("--rerank", help="Also evaluate with the reranker, which is slow.")] = False,
     at_least: Annotated[
         list[str] | None,
         typer.Option(
             metavar="MEASURE=VALUE",
-            help="End with exit code 1 if the best search scores lower: ndcg@10=0.6; may be repeated.",
+            help="Exit with code 1 if the best search scores lower: ndcg@10=0.6; may be repeated.",
         ),
     ] = None,
     json_output: JsonOption = False,
@@ -98,7 +98,7 @@ def evaluate(
     if any(row["answered"] for row in rows.values()) and not seen & named:
         raise OrchestrationError(
             f"the index {index!r} has none of the judged documents (for example {min(named)!r}); it found "
-            f"{min(seen)!r}: let the judgements name documents as the index does"
+            f"{min(seen)!r}; the judgements must name documents as the index does"
         )
     missed = [
         f"{name} is {best:.3f} at best, less than {least:g}"

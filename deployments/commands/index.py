@@ -157,7 +157,7 @@ def delete(
             autocompletion=complete_indexes,
         ),
     ],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Delete an index with its artifacts; the source files of its documents stay.

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from handlers.stores import IndexStore
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Which index.", autocompletion=complete_indexes)]
-VersionArgument = Annotated[str, typer.Argument(metavar="VERSION", help="As `braid index versions` lists it.")]
+VersionArgument = Annotated[
+    str, typer.Argument(metavar="VERSION", help="The version, as `braid index versions` lists it.")
+]
 
 
 @app.command()
@@ -65,8 +67,12 @@ def _described(store: "IndexStore", version: str) -> dict[str, Any]:
 def switch(
     name: NameArgument,
     version: VersionArgument,
-    unfinished: Annotated[bool, typer.Option("--unfinished", help="Although documents are still to be made.")] = False,
-    worse: Annotated[bool, typer.Option("--worse", help="Although it answers the judged questions worse.")] = False,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Switch even if the version still lacks documents.")
+    ] = False,
+    worse: Annotated[
+        bool, typer.Option("--worse", help="Switch even if the version answers the judged questions worse.")
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Let questions go to another version of an index from now on; the one before is kept for `rollback`.
@@ -117,7 +123,7 @@ def rollback(name: NameArgument, json_output: JsonOption = False) -> None:
         active, *others = store.versions()
         kept = next((each.name for each in others if each.state == "kept"), None)
         if kept is None:
-            raise InvalidSettings(f"the index {name!r} has no version that questions went to before")
+            raise InvalidSettings(f"the index {name!r} has no earlier version to switch back to")
         store.switch_version(kept)
     _report(name, active.name, kept, json_output=json_output)
 
@@ -151,9 +157,9 @@ def _report(name: str, before: str, after: str, *, json_output: bool, judged: st
         emit({"index": name, "before": before, "active": after, "judged": judged})
         return
     if before == after:
-        stderr().print(f"Questions to {escape(name)} went to version {escape(after)} already.")
+        stderr().print(f"Index {escape(name)}: questions already use version {escape(after)}.")
         raise typer.Exit(FAILED)
     stdout().print(
-        f"Questions to {name} go to version {after} now{f' ({judged})' if judged else ''}; version {before} is kept.",
+        f"Index {name}: questions use version {after} now{f' ({judged})' if judged else ''}; version {before} is kept.",
         highlight=False,
     )

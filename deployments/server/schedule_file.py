@@ -40,7 +40,7 @@ class ScheduleEntry(FrozenModel):
     anchor: datetime | None = Field(
         default=None, description="The time from which intervals are counted; without an offset, in the time zone."
     )
-    rrule: str | None = Field(default=None, description="A rule as in calendars (RFC 5545).")
+    rrule: str | None = Field(default=None, description="A recurrence rule of iCalendar (RFC 5545).")
     timezone: str = Field(
         default="UTC", description="The time zone of cron, rrule and anchor, for example Europe/Berlin."
     )
@@ -224,7 +224,7 @@ def schedule_trouble(schedule: ScheduleEntry) -> str:
     try:
         due = schedule.next_start()
     except ValueError as error:
-        return f"{rule} never comes ({error})"
+        return f"{rule} matches no date ({error})"
     return "" if due is not None else f"{rule} has no date in the future"
 
 

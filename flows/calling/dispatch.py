@@ -52,7 +52,7 @@ async def call_function(leaf: LeafCall, work: Work, deadline: float | None) -> C
     Raises:
         TransientError, FatalError: the function's error, classified.
         StepTimeout: the deadline (on the event loop's clock) came first; `StepAbandoned` if it could not be stopped.
-        asyncio.CancelledError: the result is no longer wanted.
+        asyncio.CancelledError: the result is no longer needed.
     """
     spec, limit = work.spec, asyncio.timeout_at(deadline)
     try:

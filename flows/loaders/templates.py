@@ -80,7 +80,7 @@ SEMANTIC_SEARCH: Final = (
 HYBRID_SEARCH: Final = (
     PipelineBuilder(
         "hybrid_search",
-        description="Search by meaning, by entity and by word, and fuse what is found.",
+        description="Search by meaning, by entity and by word, and fuse the results.",
         parameters=_QUERY,
     )
     .add("query_rewrite")
@@ -95,7 +95,7 @@ HYBRID_SEARCH: Final = (
 GRAPH_RAG: Final = (
     PipelineBuilder(
         "graph_rag",
-        description="Search around the entities of a question, beside searching by meaning.",
+        description="Search by meaning, and around the entities of the question.",
         parameters=_QUERY,
     )
     .add("extract_entities_from_query")

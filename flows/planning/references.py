@@ -92,7 +92,7 @@ class ReferenceScope:
         match root:
             case "item":
                 if not self.items:
-                    raise UnknownReference(f"{text!r} stands outside of a for_each; only inside one is there an item")
+                    raise UnknownReference(f"{text!r} is outside of a for_each; an item exists only inside one")
                 return self.items[-1], tuple(parts)
             case "self":
                 raise UnknownReference(

@@ -86,7 +86,7 @@ def index_version_is_missing(name: str, names: Sequence[str]) -> FatalError:
 
 
 def index_version_is_active(name: str) -> FatalError:
-    return FatalError(f"version {name!r} is the one that questions go to: switch to another one first")
+    return FatalError(f"version {name!r} is in use for questions: switch to another version first")
 
 
 def index_version_is_being_built(name: str) -> FatalError:

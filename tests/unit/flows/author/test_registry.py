@@ -272,7 +272,7 @@ def test_a_method_is_refused_while_its_class_is_being_made() -> None:
 @pytest.mark.parametrize(
     ("declared", "message"),
     [
-        ({"write": "x"}, "@handler declares no 'write'; did you mean 'writes'?"),
+        ({"write": "x"}, "@handler has no option 'write'; did you mean 'writes'?"),
         ({"isolation": "proces"}, "@handler(isolation='proces'): write 'thread' or 'process'"),
     ],
 )

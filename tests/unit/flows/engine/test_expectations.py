@@ -61,7 +61,7 @@ def gated(expect: str, **fields: Any) -> RunResult:
         ),
         ("{check: gate_enough}", {"n": 3}, "succeeded", True, ""),
         ("{check: gate_enough}", {"n": 2}, "failed", False, "too few"),
-        ("{check: gate_never, otherwise: mark}", {"n": 2}, "partial", True, "gate_never says no"),
+        ("{check: gate_never, otherwise: mark}", {"n": 2}, "partial", True, "gate_never is not met"),
     ],
 )
 def test_a_step_gives_what_is_expected_or_nothing_follows(

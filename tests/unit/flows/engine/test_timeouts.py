@@ -151,11 +151,11 @@ def test_what_had_no_time_for_its_next_step_ran_out_of_time_and_says_so(around: 
     outcomes = run_virtually(run_plan(Prepared(plan, Context({"items": [1]})))).outcomes
     never_started = next(one for one in outcomes if one.step.endswith("stores"))
     assert (never_started.status, never_started.started, never_started.error) == ("timed_out", None, None)
-    assert never_started.reason == "the time was up before it started"
+    assert never_started.reason == "timed out before it started"
     read = {"a branch": "0.0", "an item": "0[0]", "a sub-pipeline": "0"}[around]
     ended = next(one for one in outcomes if one.path == read)
     assert ended.status == "timed_out"
     assert ended.started is not None
     assert ended.error is not None
     assert ended.error.transient
-    assert ended.error.message == f"{never_started.step}: the time was up before it started"
+    assert ended.error.message == f"{never_started.step}: timed out before it started"

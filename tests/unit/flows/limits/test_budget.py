@@ -130,7 +130,7 @@ def test_a_refusal_is_final_and_what_runs_is_reckoned_with() -> None:
     assert not meter.may_start("ask")
     assert (
         meter.refusal
-        == "budget: 5 usd of 10 usd used, and a call of 'ask' takes about 4 usd and what is running about 3 usd"
+        == "budget: 5 usd of 10 usd used, and a call of 'ask' takes about 4 usd and running calls about 3 usd"
     )
     assert not meter.may_start("something else")
     meter.end(second)

@@ -89,7 +89,7 @@ async def test_the_item_of_the_innermost_loop(registry: Registry) -> None:
     [
         ("@payload.sinec", "'@payload.sinec': no parameter is named 'sinec'; did you mean 'since'?"),
         ("@payload", "'@payload' names nothing; write '@payload.NAME'"),
-        ("@item.id", "'@item.id' stands outside of a for_each; only inside one is there an item"),
+        ("@item.id", "'@item.id' is outside of a for_each; an item exists only inside one"),
         ("@self.id", "'@self.id': a step cannot refer to itself; name a parameter with '@payload.NAME'"),
         ("@run.peak.items", "'@run.peak.items': no step before it is named 'peak'; did you mean 'peek'?"),
         (

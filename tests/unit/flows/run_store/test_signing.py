@@ -81,7 +81,7 @@ def test_a_pickle_that_somebody_put_there_is_not_read(tmp_path: Path, caplog: py
             store.finished_call("first", "0.split_words")
     result, called = run(store, fails=False, resumes=True)
     assert (result.status, called) == ("succeeded", ["split_words", "count_words"])
-    assert "0.split_words: its kept result cannot be read: this installation has not signed it" in caplog.text
+    assert "0.split_words: its kept result cannot be read: this installation did not sign it" in caplog.text
     assert "BRAID_RUN_STORE_KEY" in caplog.text
     assert not mark.exists()
 

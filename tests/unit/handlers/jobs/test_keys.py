@@ -38,7 +38,7 @@ def test_another_run_waits_for_nobody_and_is_refused_while_the_key_is_held(tmp_p
     other = call_of(theirs, "nightly", "run-2")
     with (
         mine.claim("gmail:1", call_of(mine, "first")),
-        pytest.raises(KeyCollision, match="nightly: .*'gmail:1' is being worked on by first of run run-1"),
+        pytest.raises(KeyCollision, match="nightly: .*'gmail:1' is in use by first of run run-1"),
         theirs.claim("gmail:1", other),
     ):
         pass
