@@ -143,7 +143,7 @@ def _unknown_key(located: LocatedValue) -> Complaint:
     if key in known:
         found = field_named(model, key)
         same = [name for name in names_of(*found) if name != key and _has_name(located.node, name)] if found else []
-        other = f"{same[0]!r} says" if same else "another key means"
+        other = f"{same[0]!r} means" if same else "another key means"
         return Complaint("twice", f"{other} the same as {key!r} here; keep one of them", located.position)
     close = get_close_matches(key, [name for name in known if not _has_name(located.node, name)], n=1)
     if close:

@@ -185,7 +185,7 @@ async def test_a_step_is_replayed_on_what_it_saw(registry: Registry, calls: list
     with pytest.raises(OrchestrationError, match="no step 'summ' in that run; did you mean 'sum'"):
         await replay_step(plan, Context(data), journal, "summ")
     del journal.kept[next(key for key in journal.kept if key.startswith("0.0.double"))]
-    with pytest.raises(OrchestrationError, match=r"'sum' cannot be replayed: '0.0.double\[\d\]' before it had not"):
+    with pytest.raises(OrchestrationError, match=r"'sum' cannot be replayed: '0.0.double\[\d\]' before it did not"):
         await replay_step(plan, Context(data), journal, "sum")
 
 

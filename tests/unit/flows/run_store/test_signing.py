@@ -133,7 +133,7 @@ def test_processes_that_make_the_key_at_once_agree_on_it(tmp_path: Path) -> None
 
 def test_a_key_file_that_is_empty_or_cannot_be_made_is_explained(tmp_path: Path) -> None:
     (tmp_path / "run-store.key").touch()
-    with pytest.raises(OrchestrationError, match="holds no key; delete it"):
+    with pytest.raises(OrchestrationError, match="contains no valid key; delete it"):
         SigningKey(file=tmp_path / "run-store.key").sign(b"x")
     with pytest.raises(OrchestrationError, match="make the folder writable, or set BRAID_RUN_STORE_KEY"):
         SigningKey(file=tmp_path / "run-store.key" / "below").sign(b"x")

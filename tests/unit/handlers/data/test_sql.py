@@ -152,7 +152,7 @@ def test_queries_are_refused_when_they_are_planned(services: Services) -> None:
     assert "write {name} instead of {{ name }}" in refusal(
         {"source": "shop", "query": "SELECT {{ x }}"}, services, ["x"]
     )
-    assert "stands for a name" in refusal({"source": "shop", "query": "SELECT * FROM {t}"}, services, ["t"])
+    assert "is used as the name" in refusal({"source": "shop", "query": "SELECT * FROM {t}"}, services, ["t"])
     assert "query reads 'start', which no earlier step writes" in refusal(
         {"source": "shop", "query": "SELECT {start}"}, services
     )

@@ -67,7 +67,7 @@ def test_a_process_of_its_own_counts_and_its_end_frees_the_key(tmp_path: Path) -
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
         with (
-            pytest.raises(KeyCollision, match="mine: .* worked on by theirs of run run-9"),
+            pytest.raises(KeyCollision, match="mine: .* in use by theirs of run run-9"),
             keys.claim("k", call_of(keys, "mine")),
         ):
             pass
