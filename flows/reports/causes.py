@@ -91,7 +91,7 @@ _HINTS: list[Hint] = [
     ),
     _hint(
         "it took too long: raise `timeout_s`, use smaller batches, or find out why it waits",
-        r"timed? ?out|the time was up",
+        r"timed? ?out",
         ["StepTimeout", "StepAbandoned", "TimeoutError", "ReadTimeout"],
     ),
     _hint(

@@ -88,7 +88,7 @@ def test_keyword_scores_are_bm25(store: IndexStore) -> None:
 
 
 def test_a_filter_answers_as_an_index_without_the_others_does(store: IndexStore) -> None:
-    """Neither a score nor an order depends on a document that the filter excludes: it may be secret that there is one."""
+    """Neither a score nor an order depends on a document that the filter excludes: its existence may be secret."""
     permitted = [
         document("a", "storm storm river", tags=[("team", "sea")]),
         document("b", "storm bridge train violin orchard", tags=[("team", "sea"), ("level", "open")]),

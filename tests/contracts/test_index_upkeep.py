@@ -26,7 +26,7 @@ from tests.support.profiles import scaled
 
 
 def moved(store: IndexStore, old: str, new: Document, **options: Any) -> Rename:
-    """The rename of a document whose chunks stay as they are, but for their ids."""
+    """The rename of a document whose chunks change only their ids."""
     pairs = zip(store.chunks_of(old), chunks_of(new), strict=True)
     return Rename(old, new, {before.id: after.id for before, after in pairs}, **options)
 

@@ -63,7 +63,7 @@ def begin(store: IndexStore, model: str = NEW, name: str | None = None) -> Index
 
 
 def content(store: IndexStore) -> list[StoredDocument]:
-    """Everything that a version of an index has, without vectors, and without when and by which run."""
+    """The content of a version of an index, without vectors, times and run ids."""
     ids = [state.id for state in store.document_states()]
     read = [each for each in store.read_documents(ids) if each.searchable]
     return [replace(each, vectors={}, run_id="", fingerprint="") for each in read]

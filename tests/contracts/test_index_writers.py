@@ -33,7 +33,7 @@ def writers(store: IndexStore, chunks: Sequence[Chunk], model: str, run: str) ->
 
 
 def made_by(store: IndexStore, text: str, model: str) -> None:
-    """Stage and publish a document of which a model makes everything."""
+    """Stage and publish a document whose facets are all made by one model."""
     made = document("a", text)
     chunks = chunks_of(made)
     for write in writers(store, chunks, model, model).values():

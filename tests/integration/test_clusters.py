@@ -1,4 +1,4 @@
-"""`task_runner: dask` on a real cluster: another place, and nothing else that anybody could tell."""
+"""`task_runner: dask` on a real cluster: calls run elsewhere, and nothing else differs."""
 
 import asyncio
 import importlib.util

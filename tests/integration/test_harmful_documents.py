@@ -27,7 +27,7 @@ HARM: dict[bytes, tuple[Callable[..., Any], tuple[Any, ...], str]] = {
 
 
 class HarmfulParsers:
-    """The sandbox of an ingestion, in which some files do harm: those that say so."""
+    """The sandbox of an ingestion in which files with a marker do harm."""
 
     def __init__(self) -> None:
         self._sandbox = Sandbox(cpu_s=1.0, memory_bytes=400_000_000)

@@ -1,4 +1,4 @@
-"""`braid index prove` makes each document as it was made: by its pipeline, with its parameters and the tags of its source."""
+"""`braid index prove` processes each document as its ingestion did: same pipeline, parameters and tags of its source."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""A change of model from ingestion to answer: the new one is built beside, questions go to the old one until it is whole."""
+"""A change of model, from ingestion to answer: questions use the old version until the new one is complete."""
 
 import json
 import sqlite3

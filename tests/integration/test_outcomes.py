@@ -178,7 +178,7 @@ def test_what_this_user_may_not_read_is_left_out_and_never_pruned(settings: Sett
 
 @contextmanager
 def somebody_else(folder: Path) -> Iterator[None]:
-    """Root may read everything, so be another user for a moment, who may use the folder."""
+    """Become another user for a moment, who may use the folder, since root may read everything."""
     if os.geteuid() != 0:
         yield
         return

@@ -44,7 +44,7 @@ class Blocked:
 
         @handler(registry=self.registry, effects=())
         async def release() -> None:
-            """Ends when everything that the blocked call brings has been brought."""
+            """Ends when every result of the blocked call has arrived."""
             await asyncio.to_thread(self.entered.wait, 30)
             self.released.set()
             for thread in self.threads:

@@ -135,7 +135,7 @@ def test_other_data_to_begin_with_leaves_nothing_to_take_over(registry: Registry
 
 
 class Broken(Journal):
-    """Fails like a process that ends: from its n-th call on, nothing succeeds any more."""
+    """Fails like a process that ends: from its n-th call on, every call fails."""
 
     def __init__(self, after: int) -> None:
         self.left = after

@@ -1,4 +1,4 @@
-"""The window of a loop: never exceeded, begun in order, not held up by an item that waits to be tried again."""
+"""The window of a loop: never exceeded, items start in order, and an item that waits for a retry does not block others."""
 
 import asyncio
 import random

@@ -93,7 +93,7 @@ def test_the_page_has_every_level() -> None:
 
 @pytest.mark.parametrize("level", range(1, len(LEVELS)))
 def test_no_level_outlives_the_ones_around_it(level: int, registry: Registry) -> None:
-    """Everything inside the level has more time than it, by as much as one likes."""
+    """Everything inside the level has a longer timeout than the level, by any amount."""
     times = {name: 1000.0 if inside < level else 5.0 + inside - level for inside, name in enumerate(LEVELS)}
     assert nested(times, registry).seconds == 5.0
 

@@ -25,7 +25,7 @@ SECRET = "0123456789abcdef"
 
 
 class Attack:
-    """Its pickle makes a folder when it is read."""
+    """A value whose pickle creates a folder when it is loaded."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark

@@ -1,4 +1,4 @@
-"""The kit can fail: engines broken on purpose and mistakes of handler authors are caught, small and again by number."""
+"""The kit can fail: it catches engines broken on purpose and mistakes of handler authors, shrinks them, and repeats them by seed."""
 
 import asyncio
 from typing import Any

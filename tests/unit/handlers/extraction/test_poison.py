@@ -1,4 +1,4 @@
-"""Whatever is wrong with a file, the end is text or a reason, and the other files go on."""
+"""Any broken file ends with a text or a reason, and the other files are processed."""
 
 import random
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Changes of an index in SQL are noted passage by passage, as many of the last ones as are kept."""
+"""An index in SQL records its latest changes passage by passage, up to a fixed number."""
 
 from collections.abc import Iterator
 from pathlib import Path

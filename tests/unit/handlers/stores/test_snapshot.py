@@ -1,4 +1,4 @@
-"""A question is answered from the state that its transaction sees, whatever others have seen meanwhile."""
+"""A question is answered from the state of its own transaction, even if other processes have loaded newer data."""
 
 from pathlib import Path
 
