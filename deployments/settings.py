@@ -156,7 +156,7 @@ class Settings(BaseSettings):
         default=None,
         description="An OpenAI-compatible endpoint, for CHAT_MODEL and an EMBEDDING_MODEL not bundled.",
     )
-    openai_api_key: SecretStr | None = Field(default=None, description="Its key.")
+    openai_api_key: SecretStr | None = Field(default=None, description="The key of that endpoint.")
     chat_model: str | None = Field(
         default=None, description="The endpoint's language model, for `braid ask` and skills that name none."
     )

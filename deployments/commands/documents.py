@@ -34,7 +34,7 @@ StatusOption = Annotated[
         metavar="STATUS", help="processed, failed, pending; of runs: processing (not finished), removed, renamed."
     ),
 ]
-LimitOption = Annotated[int, typer.Option(min=1, max=10_000, help="How many.")]
+LimitOption = Annotated[int, typer.Option(min=1, max=10_000, help="The number of rows.")]
 OffsetOption = Annotated[int, typer.Option(min=0, help="The number of rows to skip.")]
 
 

@@ -119,9 +119,9 @@ def evaluate(
     stderr().print(f"{len(asked)} questions{left}", style="dim")
     if unrelated_below is not None:
         stderr().print(
-            f"The best relevant passage of 99 in 100 questions has a cosine of {unrelated_below:.2f} or more: a "
-            f"search pipeline with unrelated_below: {unrelated_below:.2f} finds nothing where no word occurs and no "
-            "passage is nearer.",
+            f"For 99 of 100 questions, the best relevant passage has a cosine of {unrelated_below:.2f} or more. A "
+            f"search pipeline with unrelated_below: {unrelated_below:.2f} finds nothing if no word of the question "
+            "occurs and every passage has a lower cosine.",
             style="dim",
         )
     for each in missed:

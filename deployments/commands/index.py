@@ -153,7 +153,7 @@ def delete(
     name: Annotated[
         str,
         typer.Argument(
-            help="Which index.",
+            help="The name of the index.",
             autocompletion=complete_indexes,
         ),
     ],

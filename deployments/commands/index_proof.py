@@ -23,7 +23,9 @@ _SHOWN = 50
 @app.command()
 @reported
 def prove(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Which index.", autocompletion=complete_indexes)],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The name of the index.", autocompletion=complete_indexes)
+    ],
     sample: Annotated[
         str | None,
         typer.Option(
@@ -79,7 +81,7 @@ def _share(text: str) -> float:
 
 def _show(found: ProofReport, *, repaired: bool) -> None:
     if found.flaws or found.differences:
-        table = plain_table("document", "what", "how")
+        table = plain_table("document", "part", "difference")
         for flaw in found.flaws[:_SHOWN]:
             table.add_row(flaw.document_id, f"{flaw.kind} in {flaw.table}", flaw.detail)
         for each in found.differences[:_SHOWN]:

@@ -20,7 +20,9 @@ from flows.errors import FatalError
 if TYPE_CHECKING:
     from handlers.stores import IndexStore
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Which index.", autocompletion=complete_indexes)]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="The name of the index.", autocompletion=complete_indexes)
+]
 VersionArgument = Annotated[
     str, typer.Argument(metavar="VERSION", help="The version, as `braid index versions` lists it.")
 ]

@@ -113,7 +113,9 @@ class DeploymentSchedules(FrozenModel):
         description="A run that is due while max_runs are running on its index starts anyway, waits, or is cancelled.",
     )
     max_runs: int = Field(default=1, ge=1, description="Runs at once per index, with overlap enqueue or cancel_new.")
-    schedules: dict[str, ScheduleEntry] = Field(default_factory=dict[str, ScheduleEntry], description="By name.")
+    schedules: dict[str, ScheduleEntry] = Field(
+        default_factory=dict[str, ScheduleEntry], description="The schedules, by name."
+    )
 
 
 def load_schedules(path: Path | None, catalog: Catalog) -> dict[str, DeploymentSchedules]:

@@ -122,7 +122,7 @@ MULTI_SOURCE_RETRIEVAL: Final = (
 MULTI_STORAGE_WRITE: Final = (
     PipelineBuilder(
         "multi_storage_write",
-        description="Pattern 3: one record in several stores; handlers with `undo` take back their write if one fails.",
+        description="Pattern 3: one record in several stores; handlers with `undo` undo their write if one fails.",
     )
     .parallel("save_to_postgres", "save_to_mongodb", "save_to_s3", policy="all_or_nothing")
     .build()

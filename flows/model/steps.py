@@ -119,8 +119,8 @@ class ForEach(StepFields):
     )
     collect_missing: Literal["null", "leave_out"] = Field(
         default="null",
-        description="What that list has for an item that failed or did not write the field: null, so that the list "
-        "fits the items, or nothing.",
+        description="The entry for an item that failed or did not write the field: null, so that positions "
+        "match the items, or no entry (leave_out).",
     )
 
     if TYPE_CHECKING:

@@ -112,7 +112,7 @@ def test_the_description_has_the_outputs_with_their_types() -> None:
     catalog = load_catalog(settings)
     told = deployment_description(catalog.find("search"), catalog=catalog)
     assert told.startswith(
-        "Search an index by meaning and by words at once, and fuse what is found; what was typed comes first.\n\nOutputs"
+        "Search an index by meaning and by words at once, and fuse the results; exact matches come first.\n\nOutputs"
     )
     assert "- `passages` (list[Hit]): The passages that answer the question" in told
 
