@@ -127,7 +127,7 @@ class ReferenceScope:
             raise UnknownReference(f"{text!r}: {step!r} declares no writes")
         if name is None:
             raise UnknownReference(f"{text!r}: {step!r} writes {', '.join(writes)}; name one of them")
-        raise UnknownReference(f"{text!r}: {step!r} writes no {name!r}{suggest(name, writes)}")
+        raise UnknownReference(f"{text!r}: {step!r} does not write {name!r}{suggest(name, writes)}")
 
 
 def _subscript(part: str | int) -> str:

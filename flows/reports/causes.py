@@ -28,8 +28,8 @@ _HINTS: list[Hint] = [
         kinds=["MissingRead"],
     ),
     _hint(
-        "put plain data into the context (texts, numbers, lists, mappings, dataclasses), and large or live things "
-        "by reference",
+        "put plain data into the context (texts, numbers, lists, mappings, dataclasses); pass large data by "
+        "URI, and live objects as services",
         kinds=["UnsupportedValue"],
     ),
     _hint(

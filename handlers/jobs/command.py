@@ -66,7 +66,7 @@ def command(
     name, cwd = program.argv[0], program.cwd
     env, hidden = program_environment(program.env or {})
     if cwd is not None and not Path(cwd).is_dir():
-        raise FatalError(f"{cwd!r} is not a folder, so it cannot be the working directory of {name!r} in")
+        raise FatalError(f"{cwd!r} is not a folder, so it cannot be the working directory of {name!r}")
     whole = replace(program, argv=[path, *program.argv[1:]], env=env)
     with claim(idempotency_key, call):
         ended, output, cut = _run(whole, timeout_s, max_output_bytes, call)

@@ -25,8 +25,8 @@ def facet_is_missing(document_id: str, count: int, facet: Facet) -> DocumentOver
 
 def facet_was_remade(document_id: str, count: int, facet: Facet) -> DocumentOvertaken:
     return DocumentOvertaken(
-        f"document {document_id!r}: {count} of its chunks have {facet} that another run has made in another way "
-        "meanwhile: ingest it again"
+        f"document {document_id!r}: another run has meanwhile replaced the {facet} of {count} of its chunks: "
+        "ingest it again"
     )
 
 

@@ -147,7 +147,7 @@ def test_a_refresh_is_refused_when_another_run_has_made_something_anew_meanwhile
     store.publish(stage(store, [document("b", "bridge")]))
     assert store.restate([Restatement("a", fingerprint="vectors=zero terms=two graph=zero", run_id="two")]) == 1
     before = store.fingerprint()
-    with pytest.raises(FatalError, match="'a': 2 of its chunks have terms that another run has made in another way"):
+    with pytest.raises(FatalError, match="'a': another run has meanwhile replaced the terms of 2 of its chunks"):
         store.restate(
             [
                 Restatement("b", revision="r"),

@@ -76,7 +76,7 @@ def test_a_step_gives_what_is_expected_or_nothing_follows(
 @pytest.mark.parametrize(
     ("expect", "problem"),
     [
-        ("{gate_pasages: {min: 1}}", "writes no 'gate_pasages'; did you mean 'gate_passages'?"),
+        ("{gate_pasages: {min: 1}}", "does not write 'gate_pasages'; did you mean 'gate_passages'?"),
         ("{check: gate_enuf}", "no expectation is registered as 'gate_enuf'"),
         ("{gate_passages: {least: 1}}", "least"),
     ],

@@ -57,11 +57,15 @@ def problems(registry: Registry, steps: Any, given: Any = ("text",), **fields: A
             "bad-option",
             "option 'size' of split: Input should be a valid integer",
         ),
-        ([{"handler": "split", "reads": {"txt": "x"}}], "unknown-read", "split reads no 'txt'; did you mean 'text'?"),
+        (
+            [{"handler": "split", "reads": {"txt": "x"}}],
+            "unknown-read",
+            "split does not read 'txt'; did you mean 'text'?",
+        ),
         (
             [{"handler": "split", "writes": {"chunk": "x"}}],
             "unknown-write",
-            "split writes no 'chunk'; did you mean 'chunks'?",
+            "split does not write 'chunk'; did you mean 'chunks'?",
         ),
         (
             [{"handler": "split", "uses": ["openai"]}],

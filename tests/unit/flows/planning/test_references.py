@@ -96,7 +96,7 @@ async def test_the_item_of_the_innermost_loop(registry: Registry) -> None:
             "@run.tell.told",
             "'@run.tell.told': no step before it is named 'tell'; known are: 0.peek, peek, 1.bounds, bounds",
         ),
-        ("@run.bounds.hihg", "'@run.bounds.hihg': 'bounds' writes no 'hihg'; did you mean 'high'?"),
+        ("@run.bounds.hihg", "'@run.bounds.hihg': 'bounds' does not write 'hihg'; did you mean 'high'?"),
         ("@run.bounds", "'@run.bounds': 'bounds' writes high, low; name one of them"),
         (
             "@run.peek..id",
