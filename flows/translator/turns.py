@@ -96,7 +96,7 @@ async def turn(pipeline: str, parameters: Mapping[str, Any], turns: Turns | None
             yield None
             return
         async with file_locked(
-            path, on_wait=lambda: logger.info("waits for another process that ingests into the same index")
+            path, on_wait=lambda: logger.info("waits for another process that ingests the same source")
         ):
             yield None
 
