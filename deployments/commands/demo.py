@@ -37,7 +37,7 @@ def demo(
     """Ingest the example documents into a new index `demo`, and answer questions from it.
 
     One of the documents is broken on purpose: it is set aside and the others go on, so the ingestion ends partial.
-    The demo as a whole then still ends with exit code 0.
+    The demo itself still ends with exit code 0.
 
     Afterwards, try:
 

@@ -59,7 +59,7 @@ def doctor(
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Check versions, settings, stores, runs, models, disk and Prefect; each trouble comes with its cure.
+    """Check versions, settings, stores, runs, models, disk and Prefect; each problem is shown with its cure.
 
     Endpoints, connections, places in S3 and clusters of the settings are called, at no cost.
     Without --repair nothing is changed, except that the folder of the settings is created. Exit code 1 if something is

@@ -43,7 +43,7 @@ def evaluate(
 ) -> None:
     """Measure every way of searching an index on judged questions: nDCG@10, recall@10 and @100, MRR.
 
-    Also how near relevant passages are to their questions, from which a search knows when it has found nothing.
+    Also measure how near relevant passages are to their questions, so that a search can tell when it found nothing.
 
     Judgements name documents as the index does (`braid search --json` shows `document`), with or without their last
     extension, or by id. A document counts where its best passage stands among 100 passages.

@@ -195,7 +195,7 @@ def fingerprint(
     ],
     json_output: JsonOption = False,
 ) -> None:
-    """Print a hash of the content: equal for two indexes, wherever they are, that answer every query in the same way.
+    """Print a hash of the content; two indexes with the same hash answer every query in the same way.
 
     Examples:
 

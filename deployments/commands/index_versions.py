@@ -31,10 +31,10 @@ VersionArgument = Annotated[
 @app.command()
 @reported
 def versions(name: NameArgument, json_output: JsonOption = False) -> None:
-    """List the versions of an index: the one that questions go to, and the one that is built or kept beside it.
+    """List the versions of an index: the active one, which questions use, and the one that is built or kept beside it.
 
-    An ingestion whose model is not that of the index builds another version by itself, and questions go to it once it
-    is whole. For another reader or chunking, name a version: `braid ingest FOLDER --index NAME@VERSION`.
+    An ingestion with another model than that of the index builds a second version, and questions use it once it is
+    complete. For another reader or chunking, name a version: `braid ingest FOLDER --index NAME@VERSION`.
 
     Examples:
 
@@ -77,7 +77,7 @@ def switch(
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Let questions go to another version of an index from now on; the one before is kept for `rollback`.
+    """Switch questions to another version of an index; the previous version is kept for `rollback`.
 
     A version that lacks documents is refused, and one that answers the judged questions of the index worse (see the
     setting BRAID_JUDGED).
@@ -112,7 +112,7 @@ def switch(
 @app.command()
 @reported
 def rollback(name: NameArgument, json_output: JsonOption = False) -> None:
-    """Let questions go to the version before again, in less than a second; the newer one is kept.
+    """Switch questions back to the previous version, in less than a second; the newer version is kept.
 
     Documents that were ingested meanwhile are in both versions. The next ingestion with the older model makes the
     vectors that this version lacks.
@@ -133,7 +133,7 @@ def rollback(name: NameArgument, json_output: JsonOption = False) -> None:
 @app.command("remove-version")
 @reported
 def remove_version(name: NameArgument, version: VersionArgument, json_output: JsonOption = False) -> None:
-    """Remove the version that is built or kept beside the active one, with all that only it has.
+    """Remove the version that is built or kept beside the active one, with the data that no other version uses.
 
     Examples:
 

@@ -73,7 +73,9 @@ def ingest(
     ] = None,
     tolerated_failure: Annotated[
         str | None,
-        typer.Option("--tolerated-failure", metavar="N|SHARE", help="With --shards: how many may fail, as 1 or 10%."),
+        typer.Option(
+            "--tolerated-failure", metavar="N|SHARE", help="With --shards: how many may fail, such as 1 or 10%."
+        ),
     ] = None,
     max_workers: WorkersOption = None,
     budget: BudgetOption = None,

@@ -16,7 +16,7 @@ def serve_command(
 ) -> None:
     """Serve search, answers and documents over HTTP, MCP and as a page; models and indexes stay loaded.
 
-    On 127.0.0.1 no tokens are needed as long as none was made. The tags of a token decide which documents it sees:
+    On 127.0.0.1, no tokens are needed until one is made. The tags of a token decide which documents it sees:
     see `braid tokens`.
 
     Examples:

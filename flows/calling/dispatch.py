@@ -160,7 +160,7 @@ async def _on_cluster(leaf: LeafCall, cluster: Cluster, work: Work) -> Any:
         call.failures += report.failures
 
     def take_over_late(answer: "asyncio.Future[bytes]") -> None:
-        """Count the costs and failures of a call whose result is no longer wanted."""
+        """Count the costs and failures of a call whose result is no longer needed."""
         if not answer.cancelled() and answer.exception() is None:
             take_over(report_of(answer.result()))
 

@@ -17,7 +17,7 @@ class Breaker(FrozenModel):
     """A circuit breaker: when to stop making calls that keep failing, and for how long."""
 
     failures: int = Field(default=5, ge=1, description="How many transient failures open the breaker.")
-    within_s: float = Field(default=60.0, gt=0.0, description="The seconds within which they must happen.")
+    within_s: float = Field(default=60.0, gt=0.0, description="The seconds within which they must occur.")
     open_s: float = Field(default=30.0, gt=0.0, description="Seconds without calls, before one is let through.")
 
 

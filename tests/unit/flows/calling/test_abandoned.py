@@ -25,7 +25,7 @@ def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Blocked:
-    """A handler that blocks until it is released, after its result is no longer wanted."""
+    """A handler that blocks until it is released, after its result is no longer needed."""
 
     def __init__(self, late: Callable[[Context, Call], Any]) -> None:
         self.registry = Registry()
