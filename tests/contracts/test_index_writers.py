@@ -127,7 +127,7 @@ def test_what_two_runs_make_in_different_ways_is_never_mixed(store: IndexStore, 
     assert store.statistics() == fresh.statistics()
 
 
-def test_what_a_dead_run_left_is_not_published_with_what_the_next_stages(store: IndexStore) -> None:
+def test_staged_data_of_a_dead_run_is_not_published_with_that_of_the_next(store: IndexStore) -> None:
     made = document("a", "storm at York\nriver")
     stage(store, [made], run="dead")
     chunks = chunks_of(made)

@@ -64,7 +64,7 @@ def gated(expect: str, **fields: Any) -> RunResult:
         ("{check: gate_never, otherwise: mark}", {"n": 2}, "partial", True, "gate_never is not met"),
     ],
 )
-def test_a_step_gives_what_is_expected_or_nothing_follows(
+def test_a_step_meets_its_expectations_or_no_later_step_runs(
     expect: str, given: dict[str, Any], status: str, published: bool, reason: str
 ) -> None:
     result = gated(expect, **given)

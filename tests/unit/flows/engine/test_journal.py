@@ -169,7 +169,7 @@ def test_a_resumed_run_of_any_pipeline_ends_like_an_undisturbed_one(seed: int, a
     assert [(o.path, o.status) for o in resumed.outcomes] == [(o.path, o.status) for o in undisturbed.outcomes]
 
 
-async def test_a_step_is_replayed_on_what_it_saw(registry: Registry, calls: list[Any]) -> None:
+async def test_a_step_is_replayed_on_its_recorded_inputs(registry: Registry, calls: list[Any]) -> None:
     journal, data = MemoryJournal(), {"items": [1, 2, 3]}
     pipeline = Pipeline.model_validate({"name": "p", "steps": loop()})
     plan = make_plan(pipeline, registry=registry)

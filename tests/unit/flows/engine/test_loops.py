@@ -29,7 +29,7 @@ def registry_of(function: Callable[..., Any], **declared: Any) -> Registry:
     return made
 
 
-async def test_an_item_that_waits_to_be_tried_again_leaves_its_place_to_the_next() -> None:
+async def test_an_item_that_waits_for_a_retry_leaves_its_slot_to_the_next() -> None:
     calls = list[tuple[int, int]]()
 
     async def recovers(item: int, *, call: Call) -> None:
