@@ -110,7 +110,7 @@ class S3Objects:
                 raise
             # AWS, moto and SeaweedFS answer differently when a precondition fails.
             if isinstance(error, FileExistsError) or code_of(error) in ("PreconditionFailed", "412"):
-                raise ObjectExists(f"{location.uri}: already exists, and this write must not replace it") from error
+                raise ObjectExists(f"{location.uri}: exists already, and this write must not replace it") from error
             if code_of(error) in _UNKNOWN_CONDITION:
                 raise self._without_conditions(location, f"answers {code_of(error)}") from error
             raise

@@ -69,7 +69,7 @@ def store_file(data: bytes, media_type: str, *, name: str, folder: str, call: Ca
     it. The suffix is that of the media type, not that of `name`.
 
     Raises:
-        FatalError: `name` or `folder` leads out of the artifacts.
+        FatalError: `name` or `folder` is outside of the artifacts folder.
     """
     storage: Storage = call.services["storage"]
     item = re.sub(r"\W+", "-", call.item or "").strip("-")
