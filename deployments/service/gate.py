@@ -107,7 +107,7 @@ class Gate:
             is_upload = scope["method"] == "PUT"
             limited = limited_body(receive, headers, self._most_upload if is_upload else _MOST_BODY)
             if caller is None and not path.startswith(_OPEN):
-                raise Unknown("this server answers only to those who show a valid token")
+                raise Unknown("this server requires a valid token")
         except OrchestrationError as error:
             if isinstance(error, Unknown) and "text/html" in headers.get("accept", ""):
                 return RedirectResponse(f"{SIGN_IN}?next={quote(_with_query(scope))}", status_code=303)
