@@ -75,7 +75,7 @@ def test_a_refused_login_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "ada:wrong")
     with (
         server([], asks_for="Basic YWRhOnNlY3JldA==") as url,
-        pytest.raises(OrchestrationError, match="refuses PREFECT_API_AUTH_STRING"),
+        pytest.raises(OrchestrationError, match="rejects PREFECT_API_AUTH_STRING"),
     ):
         connected(url, tmp_path, "ada:wrong")
 
