@@ -276,7 +276,7 @@ def _slow_model() -> Iterator[str]:
                     time.sleep(0.05)
                 self.wfile.write(f"data: {json.dumps({'choices': [], 'usage': usage})}\n\ndata: [DONE]\n\n".encode())
             except OSError:
-                return  # the listener left
+                return  # the client disconnected
 
         def log_message(self, format: str, *args: object) -> None:
             """Log nothing."""

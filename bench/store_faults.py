@@ -81,7 +81,7 @@ def full_disk(tries: int) -> Row:
         result, lost = place.go_on("full")
         return lost_of(result, lost, wanted)
 
-    return try_each("disk full while a run is written down", tries, attempt)
+    return try_each("disk full while a run is recorded", tries, attempt)
 
 
 def concurrent_runs(runs: int) -> Row:

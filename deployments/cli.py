@@ -174,8 +174,8 @@ def shadowing(load: Callable[[str], ModuleType] = importlib.import_module) -> st
         path = Path(found.__file__ or next(iter(getattr(found, "__path__", ())), ""))
         if _ROOT not in path.resolve().parents and _ROOT.resolve() not in path.resolve().parents:
             return (
-                f"the package {name!r} is not Braid's but the one at {path}; {name!r} is a common name. Leave the "
-                f"folder that has it, rename it, or take it off PYTHONPATH (sys.path is searched in order, Braid is "
+                f"the package {name!r} is not Braid's but the one at {path}; {name!r} is a common name. Change "
+                f"to another folder, rename it, or take it off PYTHONPATH (sys.path is searched in order, Braid is "
                 f"at {_ROOT})"
             )
     return None

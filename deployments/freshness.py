@@ -44,8 +44,12 @@ class Freshness:
 
     @property
     def text(self) -> str:
-        """Age and promise in words: `fresh: last ingested well 5 m ago, promised within 6 h`."""
-        ago = "never ingested well" if self.age_s is None else f"last ingested well {age_text(self.age_s)} ago"
+        """Age and promise in words: `fresh: last ingested successfully 5 m ago, promised within 6 h`."""
+        ago = (
+            "never ingested successfully"
+            if self.age_s is None
+            else f"last ingested successfully {age_text(self.age_s)} ago"
+        )
         promise = f", promised within {duration_text(self.fresh_within_s)}" if self.fresh_within_s is not None else ""
         return f"{f'{self.state}: ' if self.state else ''}{ago}{promise}"
 

@@ -81,7 +81,7 @@ def prove_index(
             try:
                 fresh = _made_afresh(settings, catalog, index, making, files, seen)
             except OrchestrationError as error:
-                logger.warning("documents of the pipeline %s cannot be made afresh: %s", making.pipeline, error)
+                logger.warning("documents of the pipeline %s cannot be processed again: %s", making.pipeline, error)
                 report.unproven += [states[each.document_id].name for each in files]
                 continue
             wanted = [each for each in fresh if each.searchable]

@@ -71,14 +71,14 @@ class Settings(BaseSettings):
     )
     judged: Path | None = Field(
         default=None,
-        description="Folder of judged questions: INDEX/queries.* and INDEX/qrels.*, as for `braid evaluate`. No "
-        "version of that index comes into use that answers them worse; default: HOME/judged.",
+        description="Folder of judged questions: INDEX/queries.* and INDEX/qrels.*, as for `braid evaluate`. A "
+        "version of that index that answers them worse does not come into use; default: HOME/judged.",
     )
     max_workers: int | None = Field(
         default=None,
         ge=1,
         validation_alias=AliasChoices("BRAID_MAX_WORKERS", "LORCHESTRA_MAX_WORKERS"),
-        description="A ceiling for steps at once, as --max-workers.",
+        description="The most steps at once, as --max-workers.",
     )
     task_runner: Literal["threads", "dask", "ray"] | None = Field(
         default=None, description="Where sync handlers run, as --task-runner; see docs/scale.md."
@@ -128,7 +128,7 @@ class Settings(BaseSettings):
         description='Options of fsspec by scheme, JSON or file: {"sftp": {"username": "me", "password": "env:SFTP"}}.',
     )
 
-    s3_endpoint_url: str | None = Field(default=None, description="An S3-speaking server other than AWS.")
+    s3_endpoint_url: str | None = Field(default=None, description="URL of an S3-compatible server other than AWS.")
     s3_key: str | None = Field(default=None, repr=False, description="Access key; default: as AWS tools find it.")
     s3_secret: SecretStr | None = Field(default=None, description="Secret key; default: as AWS tools find it.")
     s3_region: str | None = Field(default=None, description="Region; default: as AWS tools find it.")
@@ -156,7 +156,7 @@ class Settings(BaseSettings):
         default=None,
         description="An OpenAI-compatible endpoint, for CHAT_MODEL and an EMBEDDING_MODEL not bundled.",
     )
-    openai_api_key: SecretStr | None = Field(default=None, description="Its key.")
+    openai_api_key: SecretStr | None = Field(default=None, description="The key of that endpoint.")
     chat_model: str | None = Field(
         default=None, description="The endpoint's language model, for `braid ask` and skills that name none."
     )

@@ -32,11 +32,13 @@ class SourceEntry(FrozenModel):
     pattern: str | None = Field(default=None, description="Which documents, as a glob.")
     exclude: list[str] | None = Field(default=None, description="Documents to leave out besides hidden ones, as globs.")
     ocr: str | None = Field(default=None, description="auto, always or never.")
-    prune: bool | None = Field(default=None, description="Whether documents that are gone leave the index.")
-    max_prune_share: float | None = Field(default=None, ge=0, le=1, description="The share that may go at once.")
+    prune: bool | None = Field(default=None, description="Whether documents that are gone are removed from the index.")
+    max_prune_share: float | None = Field(
+        default=None, ge=0, le=1, description="The largest share of documents that may be removed at once."
+    )
     schedule: dict[str, Any] | None = Field(default=None, description="When it is ingested, as in schedules.yaml.")
     fresh_within: Annotated[float | None, BeforeValidator(read_duration)] = Field(
-        default=None, gt=0, description="How old the last good ingestion may be, for example 6h."
+        default=None, gt=0, description="How old the last successful ingestion may be, for example 6h."
     )
     max_set_aside_share: float | None = Field(
         default=None, ge=0, le=1, description="The share of documents set aside above which its automation fires."
@@ -46,7 +48,7 @@ class SourceEntry(FrozenModel):
         pattern=r"[a-z0-9-]+/[a-z0-9-]+",
         description="A notification block of Prefect, as slack-webhook/alerts.",
     )
-    priority: int = Field(default=0, ge=-10, le=10, description="Sources with more of it are ingested first.")
+    priority: int = Field(default=0, ge=-10, le=10, description="Sources with a higher priority are ingested first.")
 
 
 class NamedSource(FrozenModel):

@@ -10,7 +10,7 @@ _MOST_SHOWN = 200
 
 
 class OrchestrationError(Exception):
-    """The root of all our errors."""
+    """The base class of all errors of Braid."""
 
 
 class TransientError(OrchestrationError):
@@ -71,7 +71,7 @@ class UnknownName(OrchestrationError, KeyError):
 
 
 class AmbiguousName(OrchestrationError, LookupError):
-    """A name that fits several things; the message lists their longer names."""
+    """A name that matches several things; the message lists their longer names."""
 
     def __init__(self, kind: str, name: str, candidates: Iterable[str]) -> None:
         self.kind, self.name, self.candidates = kind, name, tuple(sorted(candidates))
@@ -82,7 +82,7 @@ class AmbiguousName(OrchestrationError, LookupError):
 
     def __str__(self) -> str:
         shown = ", ".join(self.candidates[:10]) + (", …" if len(self.candidates) > 10 else "")
-        return f"{self.name!r} may be several {self.kind}s; name one of: {shown}"
+        return f"{self.name!r} matches several {self.kind}s; name one of: {shown}"
 
 
 class UnknownHandler(UnknownName):
@@ -136,7 +136,7 @@ class StepAbandoned(StepTimeout):
 
 
 class StepCancelled(OrchestrationError):
-    """Raised inside a handler at `call.check_cancelled()` once its result is no longer wanted."""
+    """Raised inside a handler at `call.check_cancelled()` once its result is no longer needed."""
 
 
 class LimitExceeded(FatalError):

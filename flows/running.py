@@ -227,7 +227,7 @@ def find_pipeline(pipeline: Any, catalog: Mapping[str, Pipeline] | None = None) 
         case PipelineBuilder():
             raise TypeError("a builder is no pipeline yet; call its method build()")
         case _:
-            raise TypeError(f"a pipeline, the path of its file or its name is needed, not {pipeline!r}")
+            raise TypeError(f"expected a pipeline, the path of its file or its name, not {pipeline!r}")
 
 
 @dataclass(frozen=True)

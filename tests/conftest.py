@@ -74,8 +74,8 @@ def _own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 def _own_garbage() -> Iterator[None]:
     """Report, in pytest's summary, resources that a module's tests leave to the garbage collector.
 
-    Such is a connection that a client library gave up at an unlucky moment: as an error it would strike whichever test
-    runs when it is collected.
+    An example is a connection that a client library dropped at an unlucky moment: as an error, it would fail
+    whichever test runs when it is collected.
     """
     modules = len(sys.modules)
     yield

@@ -25,7 +25,7 @@ from flows.author import cost_text
 def ask(
     question: Annotated[str, typer.Argument(help="In plain words; put it in quotes.")],
     index: IndexOption = "default",
-    top: Annotated[int, typer.Option("--top", "-n", min=1, max=50, help="How many passages the model is shown.")] = 8,
+    top: Annotated[int, typer.Option("--top", "-n", min=1, max=50, help="How many passages the model receives.")] = 8,
     tag: TagOption = None,
     multi_query: MultiQueryOption = False,
     hyde: HydeOption = False,

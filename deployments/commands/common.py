@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 OK, FAILED, BAD_INPUT, PARTIAL, INTERRUPTED = 0, 1, 2, 3, 130
 MEANINGS = {
     OK: "all is well",
-    FAILED: "the run failed, or a check found something broken",
+    FAILED: "the run failed, or a check found a fault",
     BAD_INPUT: "bad input or usage: nothing was run",
     PARTIAL: "partial success (something was set aside or failed without failing the run)",
     INTERRUPTED: "interrupted, by Ctrl-C, SIGTERM or SIGHUP",
@@ -59,7 +59,7 @@ BudgetOption = Annotated[
         "--budget",
         metavar="UNIT=AMOUNT",
         help="The most that the run may use: usd=5, tokens=100000, seconds=3600; "
-        "may be repeated. When it is used up, nothing more starts.",
+        "may be repeated. When it is used up, no further step starts.",
     ),
 ]
 

@@ -37,7 +37,7 @@ def demo(
     """Ingest the example documents into a new index `demo`, and answer questions from it.
 
     One of the documents is broken on purpose: it is set aside and the others go on, so the ingestion ends partial.
-    The demo as a whole then still ends with exit code 0.
+    The demo itself still ends with exit code 0.
 
     Afterwards, try:
 
@@ -106,7 +106,8 @@ def _show_summary(console: Console, result: RunResult, counts: dict[str, int], a
     console.print(table)
     # The sum does not measure a sequential run, because a step's time includes waits for a processor core.
     console.print(
-        "\nSteps that share a processor count their waiting too, so less than that may be saved; compare with "
+        "\nSteps that share a processor also count the time that they wait for it, so the "
+        "real saving may be smaller; compare with "
         "braid demo --max-workers 1.",
         style="dim",
     )

@@ -53,11 +53,13 @@ _LEAST_FREE_BYTES = 1_000_000_000
 def doctor(
     repair: Annotated[
         bool,
-        typer.Option("--repair", help="Repair the traces of crashes: runs without a process, here and in Prefect."),
+        typer.Option(
+            "--repair", help="Correct the states that crashes left: runs without a process, here and in Prefect."
+        ),
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Check versions, settings, stores, runs, models, disk and Prefect; each trouble comes with its cure.
+    """Check versions, settings, stores, runs, models, disk and Prefect; each problem is shown with its cure.
 
     Endpoints, connections, places in S3 and clusters of the settings are called, at no cost.
     Without --repair nothing is changed, except that the folder of the settings is created. Exit code 1 if something is

@@ -34,8 +34,8 @@ StatusOption = Annotated[
         metavar="STATUS", help="processed, failed, pending; of runs: processing (not finished), removed, renamed."
     ),
 ]
-LimitOption = Annotated[int, typer.Option(min=1, max=10_000, help="How many.")]
-OffsetOption = Annotated[int, typer.Option(min=0, help="After how many.")]
+LimitOption = Annotated[int, typer.Option(min=1, max=10_000, help="The number of rows.")]
+OffsetOption = Annotated[int, typer.Option(min=0, help="The number of rows to skip.")]
 
 
 @app.callback()
@@ -119,7 +119,7 @@ def status(
     offset: OffsetOption = 0,
     json_output: JsonOption = False,
 ) -> None:
-    """Count the documents by status, and show what became of every object of every source.
+    """Count the documents by status, and show the outcome of every object of every source.
 
     Examples:
 
@@ -157,7 +157,7 @@ def _rules() -> list[str]:
 @app.command("forget-source")
 @reported
 def forget_source(
-    source: Annotated[str, typer.Argument(metavar="PATH_OR_URL", help="As it was ingested.")],
+    source: Annotated[str, typer.Argument(metavar="PATH_OR_URL", help="The path or URL, as it was ingested.")],
     index: IndexOption = "default",
     json_output: JsonOption = False,
 ) -> None:
@@ -178,7 +178,7 @@ def forget_source(
     if json_output:
         emit({"index": index, "forgotten": forgotten})
     else:
-        stdout().print(f"Forgot {uri}; `braid ingest` notes it again.", markup=False)
+        stdout().print(f"Removed the source {uri} from the index; `braid ingest` adds it again.", markup=False)
 
 
 @app.command()
@@ -210,7 +210,7 @@ def show(
 def delete(
     documents: Annotated[list[str], typer.Argument(metavar="DOCUMENT...", help=_BY)],
     index: IndexOption = "default",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Delete documents from an index, with the facts that only they support; their source files stay.
@@ -289,7 +289,9 @@ def _print_document(found: dict[str, Any], *, passages: bool) -> None:
     if found["tags"]:
         console.print("tags: " + ", ".join(f"{name}={value}" for name, value in found["tags"]), markup=False)
     if found["metadata"]:
-        console.print("metadata: " + ", ".join(f"{name}={value}" for name, value in found["metadata"].items()), markup=False)
+        console.print(
+            "metadata: " + ", ".join(f"{name}={value}" for name, value in found["metadata"].items()), markup=False
+        )
     if found["summary"]:
         console.print("\nSummary", style="bold")
         console.print(found["summary"], markup=False)

@@ -31,19 +31,19 @@ def evaluate(
         ),
     ],
     index: IndexOption = "default",
-    rerank: Annotated[bool, typer.Option("--rerank", help="Also with the reranker, which is slow.")] = False,
+    rerank: Annotated[bool, typer.Option("--rerank", help="Also evaluate with the reranker, which is slow.")] = False,
     at_least: Annotated[
         list[str] | None,
         typer.Option(
             metavar="MEASURE=VALUE",
-            help="End with exit code 1 if the best search scores lower: ndcg@10=0.6; may be repeated.",
+            help="Exit with code 1 if the best search scores lower: ndcg@10=0.6; may be repeated.",
         ),
     ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Measure every way of searching an index on judged questions: nDCG@10, recall@10 and @100, MRR.
 
-    Also how near relevant passages are to their questions, from which a search knows when it has found nothing.
+    Also measure how near relevant passages are to their questions, so that a search can tell when it found nothing.
 
     Judgements name documents as the index does (`braid search --json` shows `document`), with or without their last
     extension, or by id. A document counts where its best passage stands among 100 passages.
@@ -98,7 +98,7 @@ def evaluate(
     if any(row["answered"] for row in rows.values()) and not seen & named:
         raise OrchestrationError(
             f"the index {index!r} has none of the judged documents (for example {min(named)!r}); it found "
-            f"{min(seen)!r}: let the judgements name documents as the index does"
+            f"{min(seen)!r}; the judgements must name documents as the index does"
         )
     missed = [
         f"{name} is {best:.3f} at best, less than {least:g}"
@@ -119,9 +119,9 @@ def evaluate(
     stderr().print(f"{len(asked)} questions{left}", style="dim")
     if unrelated_below is not None:
         stderr().print(
-            f"The best relevant passage of 99 in 100 questions has a cosine of {unrelated_below:.2f} or more: a "
-            f"search pipeline with unrelated_below: {unrelated_below:.2f} finds nothing where no word occurs and no "
-            "passage is nearer.",
+            f"For 99 of 100 questions, the best relevant passage has a cosine of {unrelated_below:.2f} or more. A "
+            f"search pipeline with unrelated_below: {unrelated_below:.2f} finds nothing if no word of the question "
+            "occurs and every passage has a lower cosine.",
             style="dim",
         )
     for each in missed:

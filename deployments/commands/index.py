@@ -153,11 +153,11 @@ def delete(
     name: Annotated[
         str,
         typer.Argument(
-            help="Which index.",
+            help="The name of the index.",
             autocompletion=complete_indexes,
         ),
     ],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Delete an index with its artifacts; the source files of its documents stay.
@@ -195,7 +195,7 @@ def fingerprint(
     ],
     json_output: JsonOption = False,
 ) -> None:
-    """Print a hash of the content: equal for two indexes, wherever they are, that answer every query in the same way.
+    """Print a hash of the content; two indexes with the same hash answer every query in the same way.
 
     Examples:
 

@@ -23,15 +23,21 @@ _SHOWN = 50
 @app.command()
 @reported
 def prove(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Which index.", autocompletion=complete_indexes)],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The name of the index.", autocompletion=complete_indexes)
+    ],
     sample: Annotated[
         str | None,
-        typer.Option(metavar="N%", help="Make only this share of the documents afresh, others every day: for nights."),
+        typer.Option(
+            metavar="N%", help="Check only this share of the documents, a different one each day (for nightly runs)."
+        ),
     ] = None,
-    repair: Annotated[bool, typer.Option("--repair", help="Make good what differs, and nothing else.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Repair the documents that differ, and nothing else.")
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Make documents afresh and compare: texts, offsets, vectors, words, facts, tags, and how each was made.
+    """Process documents again and compare: texts, offsets, vectors, words, facts, tags, and how each was made.
 
     Every row is looked through as well: vectors by their checksums, rows that belong to nothing, passages that no
     search finds. The exit code is 1 if something differs and is not repaired. A document whose source has changed
@@ -75,19 +81,22 @@ def _share(text: str) -> float:
 
 def _show(found: ProofReport, *, repaired: bool) -> None:
     if found.flaws or found.differences:
-        table = plain_table("document", "what", "how")
+        table = plain_table("document", "part", "difference")
         for flaw in found.flaws[:_SHOWN]:
             table.add_row(flaw.document_id, f"{flaw.kind} in {flaw.table}", flaw.detail)
         for each in found.differences[:_SHOWN]:
             table.add_row(each.document_id, each.facet, each.detail)
         stdout().print(table)
     count = len(found.flaws) + len(found.differences)
-    ended = "all is as a fresh making gives it" if not count else f"{count:,} differences"
-    stdout().print(f"{found.documents:,} documents made afresh: {ended}{', repaired' if count and repaired else ''}.")
+    ended = "all equal the stored ones" if not count else f"{count:,} differences"
+    stdout().print(
+        f"{found.documents:,} documents processed again and compared: "
+        f"{ended}{', repaired' if count and repaired else ''}."
+    )
     if found.changed:
         stderr().print(
             f"{found.changed:,} have changed at their sources since; `braid ingest` takes them.", style="dim"
         )
     if found.unproven:
         names = ", ".join(map(escape, found.unproven[:5]))
-        stderr().print(f"{len(found.unproven):,} could not be made afresh: {names}", style="dim")
+        stderr().print(f"{len(found.unproven):,} could not be processed again: {names}", style="dim")

@@ -20,17 +20,21 @@ from flows.errors import FatalError
 if TYPE_CHECKING:
     from handlers.stores import IndexStore
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Which index.", autocompletion=complete_indexes)]
-VersionArgument = Annotated[str, typer.Argument(metavar="VERSION", help="As `braid index versions` lists it.")]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="The name of the index.", autocompletion=complete_indexes)
+]
+VersionArgument = Annotated[
+    str, typer.Argument(metavar="VERSION", help="The version, as `braid index versions` lists it.")
+]
 
 
 @app.command()
 @reported
 def versions(name: NameArgument, json_output: JsonOption = False) -> None:
-    """List the versions of an index: the one that questions go to, and the one that is built or kept beside it.
+    """List the versions of an index: the active one, which questions use, and the one that is built or kept beside it.
 
-    An ingestion whose model is not that of the index builds another version by itself, and questions go to it once it
-    is whole. For another reader or chunking, name a version: `braid ingest FOLDER --index NAME@VERSION`.
+    An ingestion with another model than that of the index builds a second version, and questions use it once it is
+    complete. For another reader or chunking, name a version: `braid ingest FOLDER --index NAME@VERSION`.
 
     Examples:
 
@@ -65,11 +69,15 @@ def _described(store: "IndexStore", version: str) -> dict[str, Any]:
 def switch(
     name: NameArgument,
     version: VersionArgument,
-    unfinished: Annotated[bool, typer.Option("--unfinished", help="Although documents are still to be made.")] = False,
-    worse: Annotated[bool, typer.Option("--worse", help="Although it answers the judged questions worse.")] = False,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Switch even if the version still lacks documents.")
+    ] = False,
+    worse: Annotated[
+        bool, typer.Option("--worse", help="Switch even if the version answers the judged questions worse.")
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Let questions go to another version of an index from now on; the one before is kept for `rollback`.
+    """Switch questions to another version of an index; the previous version is kept for `rollback`.
 
     A version that lacks documents is refused, and one that answers the judged questions of the index worse (see the
     setting BRAID_JUDGED).
@@ -104,7 +112,7 @@ def switch(
 @app.command()
 @reported
 def rollback(name: NameArgument, json_output: JsonOption = False) -> None:
-    """Let questions go to the version before again, in less than a second; the newer one is kept.
+    """Switch questions back to the previous version, in less than a second; the newer version is kept.
 
     Documents that were ingested meanwhile are in both versions. The next ingestion with the older model makes the
     vectors that this version lacks.
@@ -117,7 +125,7 @@ def rollback(name: NameArgument, json_output: JsonOption = False) -> None:
         active, *others = store.versions()
         kept = next((each.name for each in others if each.state == "kept"), None)
         if kept is None:
-            raise InvalidSettings(f"the index {name!r} has no version that questions went to before")
+            raise InvalidSettings(f"the index {name!r} has no earlier version to switch back to")
         store.switch_version(kept)
     _report(name, active.name, kept, json_output=json_output)
 
@@ -125,7 +133,7 @@ def rollback(name: NameArgument, json_output: JsonOption = False) -> None:
 @app.command("remove-version")
 @reported
 def remove_version(name: NameArgument, version: VersionArgument, json_output: JsonOption = False) -> None:
-    """Remove the version that is built or kept beside the active one, with all that only it has.
+    """Remove the version that is built or kept beside the active one, with the data that no other version uses.
 
     Examples:
 
@@ -151,9 +159,9 @@ def _report(name: str, before: str, after: str, *, json_output: bool, judged: st
         emit({"index": name, "before": before, "active": after, "judged": judged})
         return
     if before == after:
-        stderr().print(f"Questions to {escape(name)} went to version {escape(after)} already.")
+        stderr().print(f"Index {escape(name)}: questions already use version {escape(after)}.")
         raise typer.Exit(FAILED)
     stdout().print(
-        f"Questions to {name} go to version {after} now{f' ({judged})' if judged else ''}; version {before} is kept.",
+        f"Index {name}: questions use version {after} now{f' ({judged})' if judged else ''}; version {before} is kept.",
         highlight=False,
     )

@@ -45,7 +45,9 @@ def ingest(
     force: Annotated[bool, typer.Option("--force", help="Process everything again, changed or not.")] = False,
     only_step: Annotated[
         str | None,
-        typer.Option(metavar="STEP", help="Run this step again for all documents, and the steps that depend on it."),
+        typer.Option(
+            metavar="STEP", help="Run only this step and the steps that depend on it again, for all documents."
+        ),
     ] = None,
     ocr: Annotated[
         str | None,
@@ -71,7 +73,9 @@ def ingest(
     ] = None,
     tolerated_failure: Annotated[
         str | None,
-        typer.Option("--tolerated-failure", metavar="N|SHARE", help="With --shards: how many may fail, as 1 or 10%."),
+        typer.Option(
+            "--tolerated-failure", metavar="N|SHARE", help="With --shards: how many may fail, such as 1 or 10%."
+        ),
     ] = None,
     max_workers: WorkersOption = None,
     budget: BudgetOption = None,

@@ -92,7 +92,7 @@ def _list_models(settings: Settings, base_url: str, key: str | None) -> tuple[Le
     purposes = " and ".join(f"{purpose} by {name}" for _, purpose, name in used)
     numbered = f"lists {len(listed)} model{'' if len(listed) == 1 else 's'}"
     if not purposes and settings.content_provider != "openai":
-        return "note", f"{numbered}; used for nothing; set BRAID_CHAT_MODEL or BRAID_EMBEDDING_MODEL"
+        return "note", f"{numbered}; no setting uses them; set BRAID_CHAT_MODEL or BRAID_EMBEDDING_MODEL"
     return "ok", f"{numbered}; {purposes or 'speech and pictures by the models that steps name'}"
 
 

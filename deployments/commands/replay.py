@@ -55,7 +55,7 @@ def replay(
     verdict = (
         "the step had not succeeded in that run"
         if replayed.recorded is None
-        else ("it wrote the same as in that run" if replayed.same else "it wrote something else than in that run")
+        else ("it wrote the same as in that run" if replayed.same else "it wrote other values than in that run")
     )
     if json_output:
         emit(

@@ -53,7 +53,7 @@ def resume(
 ) -> None:
     """Continue a run as a new run that is linked to it; steps that had succeeded are taken over.
 
-    Works after a failure, an interruption, a crash or a power cut. Mend the pipeline first if necessary: steps that had
+    Works after a failure, an interruption, a crash or a power cut. Fix the pipeline first if necessary: steps that had
     not finished may change freely; a changed step that had finished is reported, and needs --force.
 
     Examples:

@@ -28,7 +28,8 @@ def runs(
         str | None, typer.Option(metavar="STATUS", help=f"Only runs with this status: {', '.join(STATUSES)}.")
     ] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only runs that started since: 2026-11-21, or 36h or 7d ago.")
+        str | None,
+        typer.Option(metavar="TIME", help="Only runs that started since this time: 2026-11-21, or 36h or 7d ago."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="The number of runs, newest first.")] = 20,
     json_output: JsonOption = False,

@@ -45,8 +45,8 @@ def search(
 ) -> None:
     """Answer a question with passages of an index, found by meaning and by words at once.
 
-    "Quoted phrases" and names such as v2.3.1 come first where they stand as typed. -word excludes, word* takes every
-    ending, tag:value keeps to documents with that tag.
+    "Quoted phrases" and names such as v2.3.1 come first if they occur exactly as typed. -word excludes, word* matches
+    every ending, tag:value keeps to documents with that tag.
 
     A running `braid serve` or `braid up` with the same BRAID_HOME and settings answers, since its models are loaded.
     The answer is the same in this process, which is used if there is none or with --local.

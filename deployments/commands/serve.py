@@ -11,12 +11,12 @@ from deployments.settings import SERVE_PORT, load_settings
 @reported
 def serve_command(
     host: Annotated[str, typer.Option(help="The address to listen on; any but loopback needs tokens.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 chooses a free one.")] = SERVE_PORT,
-    workers: Annotated[int, typer.Option("--workers", min=1, metavar="N", help="Processes that answer.")] = 1,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 chooses a free one.")] = SERVE_PORT,
+    workers: Annotated[int, typer.Option("--workers", min=1, metavar="N", help="The number of server processes.")] = 1,
 ) -> None:
     """Serve search, answers and documents over HTTP, MCP and as a page; models and indexes stay loaded.
 
-    On 127.0.0.1 no tokens are needed as long as none was made. The tags of a token decide which documents it sees:
+    On 127.0.0.1, no tokens are needed until one is made. The tags of a token decide which documents it sees:
     see `braid tokens`.
 
     Examples:

@@ -50,7 +50,7 @@ def list_named(json_output: JsonOption = False) -> None:
         emit({"sources": [each.to_json() for each in found]})
         return
     if not found:
-        stdout().print("No source has a name yet; write one into deployments/sources.yaml, or set BRAID_SOURCES.")
+        stdout().print("No sources are defined yet; add one to deployments/sources.yaml, or set BRAID_SOURCES.")
         return
     table = plain_table("source", "kind", "index", "last good", "fresh within", "set aside", "place")
     for each in found:

@@ -98,7 +98,8 @@ def list_tokens(json_output: JsonOption = False) -> None:
 @app.command()
 @reported
 def revoke(
-    token: Annotated[str, typer.Argument(metavar="ID|NAME", help="Which token.")], json_output: JsonOption = False
+    token: Annotated[str, typer.Argument(metavar="ID|NAME", help="The token: its id or its name.")],
+    json_output: JsonOption = False,
 ) -> None:
     """Make a token invalid at once, also on servers that are running.
 

@@ -45,8 +45,8 @@ def up(
 ) -> None:
     """Start a Prefect server, deploy every pipeline, start a worker and the search page; Ctrl-C stops all of it.
 
-    A program that ends by itself is started again; if it keeps ending, `braid up` gives it up, with exit code 1. The
-    traces of crashes are repaired, at the start and while it runs.
+    A program that ends by itself is started again; if it keeps ending, `braid up` stops with
+    exit code 1. It corrects the states that crashes left, at the start and while it runs.
 
     Everything is on 127.0.0.1. The state is in the folder `server` below BRAID_HOME: the next `braid up` finds runs,
     schedules and artifacts again. Other commands (`braid deploy`, `braid run --deployed`) find this server.

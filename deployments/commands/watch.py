@@ -26,7 +26,7 @@ def watch(
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Names of the sources. Default: all.")
     ] = None,
     every: Annotated[
-        float, typer.Option(min=1, metavar="SECONDS", help="How often sources that send no events are listed.")
+        float, typer.Option(min=1, metavar="SECONDS", help="How often to list sources that send no events.")
     ] = 60.0,
     engine: EngineOption = "inline",
 ) -> None:
@@ -46,7 +46,7 @@ def watch(
     known = load_sources(settings)
     chosen = [find_source(known, name) for name in names] if names else list(known.values())
     if not chosen:
-        raise OrchestrationError("there is nothing to watch: sources.yaml names no source")
+        raise OrchestrationError("there is nothing to watch: sources.yaml defines no source")
     asyncio.run(watch_places(chosen, locked_ingestion(settings, engine), every_s=every))
 
 
@@ -55,7 +55,7 @@ def locked_ingestion(settings: Settings, engine: Engine) -> Ingest:
     catalog = load_catalog(settings)
 
     async def ingest(source: NamedSource) -> None:
-        text = f"{source.name}: is being ingested by another process; waiting for its end"
+        text = f"{source.name}: another process is ingesting it; waiting until that process ends"
         async with file_locked(
             source_lock(settings, source.name), on_wait=lambda: stderr().print(text, style="dim", markup=False)
         ):

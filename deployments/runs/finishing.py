@@ -34,13 +34,13 @@ class BuiltVersion:
     def __str__(self) -> str:
         judged = f" ({self.compared})" if self.compared else ""
         if self.active == self.name:
-            return f"questions go to version {self.name} now, which is whole{judged}"
+            return f"questions use version {self.name} now, which is complete{judged}"
         if self.is_worse:
-            return f"version {self.name} is whole, but worse{judged}: questions still go to version {self.active}"
+            return f"version {self.name} is complete, but worse{judged}: questions still use version {self.active}"
         if self.unfinished:
             count = f"{self.unfinished:,} document{'' if self.unfinished == 1 else 's'}"
-            return f"version {self.name} lacks {count}: questions still go to version {self.active}"
-        return f"version {self.name} is whole{judged}; questions go to version {self.active} until you switch"
+            return f"version {self.name} lacks {count}: questions still use version {self.active}"
+        return f"version {self.name} is complete{judged}; questions use version {self.active} until you switch"
 
 
 def finish_version(settings: Settings, services: Services, index: str) -> BuiltVersion | None:

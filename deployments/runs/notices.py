@@ -45,7 +45,7 @@ def freshness_facts(request: Request, values: Mapping[str, Any], settings: Setti
     try:
         found = freshness_of(settings, [source] if source is not None else [])
     except OrchestrationError as error:  # an unreadable index must not fail the page
-        return [f"How fresh its source is, is not known: {error}."]
+        return [f"The age of its source is unknown: {error}."]
     return [f"Source **{each.name}** is {each.text}." for each in found]
 
 

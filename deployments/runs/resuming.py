@@ -65,13 +65,13 @@ def _pipeline(record: "RunRecord", catalog: Catalog) -> LoadedPipeline:
         if record.yaml is None:
             raise OrchestrationError(
                 f"run {record.run_id}: its pipeline {record.pipeline!r} was read from {record.file or 'Python'}, "
-                "which is not there any more, and it could not be recorded"
+                "which no longer exists, and it could not be recorded"
             ) from error
     from flows.run_store import SECRET_LEFT_OUT  # SQLAlchemy takes a while to import
 
     if record.yaml.startswith(SECRET_LEFT_OUT):
         raise OrchestrationError(
             f"run {record.run_id}: its pipeline had a secret in it, which is not recorded, and was read from "
-            f"{record.file or 'Python'}, which is not there any more; put it back, and the secret into a parameter"
+            f"{record.file or 'Python'}, which no longer exists; put it back, and the secret into a parameter"
         )
     return load_pipeline_text(record.yaml, file=f"run {record.run_id}")

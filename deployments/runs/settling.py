@@ -30,7 +30,7 @@ def settling(plan: Plan, settings: Settings, index: str) -> Callable[[RunResult]
         try:
             _finish(result, settings, index)
         except Exception:
-            logger.exception("%s: the version of the index that it has built was not switched to", result.run_id)
+            logger.exception("%s: the index was not switched to the version that this run built", result.run_id)
 
     return settle_run
 

@@ -11,7 +11,7 @@ from deployments.screen.tables import plain_table
 
 _COLUMNS = ("seen", "processed", "unchanged", "set aside", "left out")
 _DETAILS = {
-    "refreshed": "made anew from what is stored",
+    "refreshed": "processed again from stored data",
     "moved": "moved",
     "adopted": "taken over from an earlier release",
     "restated": "with other tags or times",

@@ -52,12 +52,14 @@ def estimate_text(found: Estimate | None, pipeline: str) -> Text:
     lines.append(f"Critical path: {' → '.join(found.critical_path) or 'nothing takes time'}")
     for group in found.groups:
         if not group.worth_it:
-            lines.append(f"Not worth it: {group.id} saves {group.saved_s * 1000:.0f} ms, less than 100 ms")
+            lines.append(
+                f"Hardly worth running in parallel: {group.id} saves {group.saved_s * 1000:.0f} ms, less than 100 ms"
+            )
         elif group.short_branches:
             lines.append(f"Shorter than 100 ms in {group.id}: {', '.join(group.short_branches)}")
     lines += found.batches
     if found.unknown:
-        lines.append(f"Not in any recorded run, counted as nothing: {', '.join(found.unknown)}")
+        lines.append(f"Not in any recorded run, so counted as 0 s: {', '.join(found.unknown)}")
     return Text("\n".join(lines))
 
 

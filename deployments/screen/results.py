@@ -130,7 +130,7 @@ def cost_table(report: CostReport) -> list[RenderableType]:
         )
     total = f"Cost: {cost_text(report.total) or 'nothing'}"
     if report.late:
-        total += f" ({cost_text(report.late)} of it late, by calls that had been given up)"
+        total += f" ({cost_text(report.late)} of it late, by calls that had been abandoned)"
     if report.budget:
         total += f"; the budget was {cost_text(report.budget)}"
     return [Text(""), Text(total, "bold"), *([table] if rows else [])]

@@ -78,7 +78,9 @@ def version(ours: str, theirs: str) -> Finding:
     text = f"the server is version {theirs}, the client {ours}"
     if mine[0] != other[0]:
         return Finding(
-            TOPIC, "error", f"{text}: they do not fit together; pip install 'prefect=={theirs}' here, or update it"
+            TOPIC,
+            "error",
+            f"{text}: these versions are not compatible; pip install 'prefect=={theirs}' here, or update it",
         )
     if mine > other:
         return Finding(TOPIC, "warning", f"{text}: update the server first, it must not be older than its clients")

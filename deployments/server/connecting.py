@@ -97,7 +97,7 @@ def _login() -> dict[str, str]:
 def _refusal(url: str, code: int) -> str:
     given = [name for name in ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY") if os.environ.get(name)]
     if given:
-        return f"the Prefect server {url} refuses {given[0]} ({code}): correct it, here and for its workers"
+        return f"the Prefect server {url} rejects {given[0]} ({code}): correct it, here and for its workers"
     return (
         f"the Prefect server {url} asks for a login ({code}): set PREFECT_API_AUTH_STRING to USER:PASSWORD, or "
         "PREFECT_API_KEY if it is Prefect Cloud, here and for its workers"

@@ -45,7 +45,7 @@ BUDGETS = tuple(
     Control(
         _BUDGET + unit,
         PositiveFloat | None,
-        f"{text} When it is used up, nothing more starts.",
+        f"{text} When it is used up, no further step starts.",
         title=f"Budget: {'US dollars' if unit == 'usd' else unit}",
     )
     for unit, text in _UNITS.items()

@@ -40,7 +40,7 @@ class ScheduleEntry(FrozenModel):
     anchor: datetime | None = Field(
         default=None, description="The time from which intervals are counted; without an offset, in the time zone."
     )
-    rrule: str | None = Field(default=None, description="A rule as in calendars (RFC 5545).")
+    rrule: str | None = Field(default=None, description="A recurrence rule of iCalendar (RFC 5545).")
     timezone: str = Field(
         default="UTC", description="The time zone of cron, rrule and anchor, for example Europe/Berlin."
     )
@@ -113,7 +113,9 @@ class DeploymentSchedules(FrozenModel):
         description="A run that is due while max_runs are running on its index starts anyway, waits, or is cancelled.",
     )
     max_runs: int = Field(default=1, ge=1, description="Runs at once per index, with overlap enqueue or cancel_new.")
-    schedules: dict[str, ScheduleEntry] = Field(default_factory=dict[str, ScheduleEntry], description="By name.")
+    schedules: dict[str, ScheduleEntry] = Field(
+        default_factory=dict[str, ScheduleEntry], description="The schedules, by name."
+    )
 
 
 def load_schedules(path: Path | None, catalog: Catalog) -> dict[str, DeploymentSchedules]:
@@ -224,7 +226,7 @@ def schedule_trouble(schedule: ScheduleEntry) -> str:
     try:
         due = schedule.next_start()
     except ValueError as error:
-        return f"{rule} never comes ({error})"
+        return f"{rule} matches no date ({error})"
     return "" if due is not None else f"{rule} has no date in the future"
 
 

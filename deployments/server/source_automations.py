@@ -24,8 +24,8 @@ _EVENT_VALUES = {
     "run_id": "event.payload.run_id",
 }
 """The values of an ingestion in a notification, by name, as Prefect templates."""
-_STALE = "is not fresh as promised"
-_WRONG = "was not ingested well"
+_STALE = "is older than promised"
+_WRONG = "was not ingested successfully"
 
 
 async def install_source_automations(

@@ -111,11 +111,12 @@ class Supervisor:
         one.ends = 1 if ran_s >= STEADY_S else one.ends + 1
         if one.ends >= TRIES:
             raise GivenUp(
-                f"{one.program.name} {how}, {one.ends} times in a row: given up. {one.program.log_end()}".rstrip()
+                f"{one.program.name} {how}, {one.ends} times in a row, so `braid up` stops. "
+                f"{one.program.log_end()}".rstrip()
             )
         pause_s = min(LONGEST_PAUSE_S, 2.0 ** (one.ends - 1))
         one.again_at = self._now() + pause_s
-        count = f"end {one.ends} in a row, given up at {TRIES}"
+        count = f"end {one.ends} in a row; `braid up` stops at {TRIES}"
         self._say(f"{one.program.name} {how}; it starts again in {pause_s:.0f} s ({count})")
 
 

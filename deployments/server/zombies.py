@@ -32,7 +32,7 @@ def stored_zombies(settings: Settings, *, repair: bool) -> Iterator[Finding]:
 
 
 def _zombie_text(record: "RunRecord", store: "RunStore", marked: bool) -> str:
-    where = ", ".join(step.step_id for step in store.running_branches(record.run_id)) or "between two steps"
+    where = ", ".join(step.step_id for step in store.running_branches(record.run_id)) or "between two of its steps"
     text = f"{record.run_id} ({record.pipeline}): process {record.process} on {record.host} is gone; it was at {where}"
     if marked:
         return f"{text}. It is marked as crashed. {how_to_resume(record.run_id)}"

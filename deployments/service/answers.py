@@ -39,7 +39,7 @@ class Passage(Answer):
     end: int
     score: float
     relevance: float | None = Field(
-        default=None, description="How well it answers, from 0 to 1, comparable over questions."
+        default=None, description="How well it answers, from 0 to 1, comparable between questions."
     )
     found_by: str
     scores: dict[str, float] = Field(description="The score that each way of searching gave it.")

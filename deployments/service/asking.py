@@ -29,7 +29,7 @@ async def answer_events(pool: CallPool, view: View, index: str, question: Questi
 
     def on_text(text: str) -> None:
         if left:
-            raise Left("the listener left")
+            raise Left("the client disconnected")
         loop.call_soon_threadsafe(parts.put_nowait, text)
 
     answering = asyncio.ensure_future(pool.run(view.ask, index, question, on_text=on_text))

@@ -110,7 +110,7 @@ class Gate:
             if caller is None and not path.startswith(_OPEN):
                 if secret:
                     self.service.wrong_tokens.check(address)
-                raise Unknown("this server answers only to those who show a valid token")
+                raise Unknown("this server requires a valid token")
             is_upload = scope["method"] == "PUT"
             if is_upload and not self._most_upload:
                 raise UploadsOff("uploads are off on this server")

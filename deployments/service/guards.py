@@ -39,7 +39,7 @@ class HostCheck:
         """
         host = headers.get("host", "")
         if self._names is not None and (_hostname(host) not in self._names):
-            raise CrossSite(f"this server does not answer to the name {_hostname(host)!r}")
+            raise CrossSite(f"requests cannot address this server by the name {_hostname(host)!r}")
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             raise CrossSite("requests from pages of another origin are refused")

@@ -83,7 +83,7 @@ def make_mcp_server(service: ServiceState, caller_of: CallerOf) -> "MCPServer[An
         context: Context[Any, Any],
         question: QuestionText,
         index: Index,
-        top: Annotated[int, Field(ge=1, le=50, description="How many passages the model is shown.")] = 8,
+        top: Annotated[int, Field(ge=1, le=50, description="How many passages the model receives.")] = 8,
         filters: Filters = {},  # noqa: B006 (pydantic copies it)
     ) -> AskAnswer:
         """Let the server's language model answer from passages, with numbered citations."""
@@ -92,7 +92,7 @@ def make_mcp_server(service: ServiceState, caller_of: CallerOf) -> "MCPServer[An
     async def get_document(
         context: Context[Any, Any],
         index: Index,
-        document: Annotated[str, Field(description="Its id or name, as search returns it.")],
+        document: Annotated[str, Field(description="The document's id or name, as search returns it.")],
         start: Annotated[int, Field(ge=0, description="First character of the text.")] = 0,
         most: Annotated[int, Field(ge=1, le=100_000, description="The most characters of the text.")] = 20_000,
     ) -> DocumentText:

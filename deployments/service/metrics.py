@@ -62,9 +62,9 @@ def _ages(sources: Iterable[Freshness]) -> bytes:
     def gauge(name: str, text: str) -> Gauge:
         return Gauge(f"braid_source_{name}", text, ("source", "index"), registry=registry)
 
-    age = gauge("age_seconds", "Seconds since the last good ingestion.")
-    good_at = gauge("last_success_timestamp_seconds", "When the last good ingestion ended.")
-    promise = gauge("fresh_within_seconds", "How old the last good ingestion may be.")
+    age = gauge("age_seconds", "Seconds since the last successful ingestion.")
+    good_at = gauge("last_success_timestamp_seconds", "When the last successful ingestion ended.")
+    promise = gauge("fresh_within_seconds", "How old the last successful ingestion may be.")
     stale = gauge("stale", "Whether that promise is broken.")
     for each in sources:
         for one, value in ((age, each.age_s), (good_at, each.good_at), (promise, each.fresh_within_s)):

@@ -41,7 +41,7 @@ class SearchRequest(BaseModel):
 class AskRequest(SearchRequest):
     """A question to a language model, which is shown the passages found."""
 
-    top: int = Field(default=8, ge=1, le=50, description="How many passages the model is shown.")
+    top: int = Field(default=8, ge=1, le=50, description="How many passages the model receives.")
     stream: bool = Field(default=True, description="Server-sent events while the answer grows; else one document.")
 
 

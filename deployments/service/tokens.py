@@ -70,7 +70,7 @@ class TokenFile:
         if tags is not None:
             check_tags(tags)
             if not tags or not all(tags.values()):
-                raise InvalidSettings("a token must see some documents: give --tag, or --everything")
+                raise InvalidSettings("a token must give access to some documents: add --tag or --everything")
             if may_ingest:
                 raise InvalidSettings("--ingest needs --everything: an ingestion may read and replace any document")
         secret = PREFIX + secrets.token_urlsafe(32)

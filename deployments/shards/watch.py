@@ -156,7 +156,7 @@ class _ShardWatch:
                 return None if record.is_alive(time.time()) else "its process is gone"
             ended = record.started + (record.seconds or 0.0)
             return "its process was gone before it had reported its end" if time.time() - ended > ENDING_S else None
-        return "its process has not begun" if time.time() - state.since > START_S else None
+        return "its process has not started" if time.time() - state.since > START_S else None
 
     async def _end(self, run: ShardRun, status: ShardStatus, message: str) -> None:
         run.status, run.message = status, message

@@ -85,17 +85,17 @@ class Call:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the result is no longer wanted: the step timed out, a sibling failed, or the run was stopped."""
+        """Whether the result is no longer needed: the step timed out, a sibling failed, or the run was stopped."""
         return self._cancelled.is_set()
 
     def check_cancelled(self) -> None:
-        """Stop here if the result is no longer wanted.
+        """Stop here if the result is no longer needed.
 
         Raises:
             StepCancelled: the result is not wanted; do not catch it.
         """
         if self._cancelled.is_set():
-            raise StepCancelled(f"{self.step_id}: the result is no longer wanted")
+            raise StepCancelled(f"{self.step_id}: the result is no longer needed")
 
     def each(self, function: Callable[[Item], Made], items: Iterable[Item], *, at_once: int = 8) -> list[Made]:
         """Apply `function` to each item, several at a time in threads; return the results in the order of the items.

@@ -87,8 +87,7 @@ def handler(function: Any = None, /, **declared: Unpack[Declarations]) -> Any:
     _check_names(declared)
     if isinstance(function, str):
         raise InvalidHandler(
-            f"@handler({function!r}) stands where a function is expected; to name the handler, write "
-            f"@handler(name={function!r})"
+            f"@handler({function!r}) takes a function; to name the handler, write @handler(name={function!r})"
         )
 
     def register(function: Function) -> Function:
@@ -105,7 +104,7 @@ def _check_names(declared: Mapping[str, Any]) -> None:
     known = list(Declarations.__annotations__)
     for name in declared:
         if name not in known:
-            raise InvalidHandler(f"@handler declares no {name!r}{suggest(name, known, most=len(known))}")
+            raise InvalidHandler(f"@handler has no option {name!r}{suggest(name, known, most=len(known))}")
     if declared.get("isolation", "thread") not in ("thread", "process"):
         raise InvalidHandler(f"@handler(isolation={declared['isolation']!r}): write 'thread' or 'process'")
 

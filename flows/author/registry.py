@@ -170,11 +170,11 @@ REGISTRY = Registry()
 
 
 def _clash_text(clashes: Sequence[tuple[HandlerSpec, HandlerSpec]]) -> str:
-    cure = "give one another name with @handler(name=…), or let yours take its place with @handler(override=True)"
+    cure = "rename one with @handler(name=…), or replace the other one with @handler(override=True)"
     texts = [f"{second.name!r}: {_origin(first)} and {_origin(second)}" for first, second in clashes]
     if len(texts) == 1:
         return f"two handlers are named {texts[0]}; {cure}"
-    return "\n".join([f"{len(texts)} names belong to two handlers each; {cure}", *texts])
+    return "\n".join([f"{len(texts)} names are used by two handlers each; {cure}", *texts])
 
 
 def _origin(spec: HandlerSpec) -> str:

@@ -17,7 +17,7 @@ from flows.author.results import FatalFailure, Success, TransientFailure
 from flows.errors import InvalidHandler
 from flows.state import Context
 
-_AS_FUNCTION = "write it as a function at module level, and give objects that outlive a call as services"
+_AS_FUNCTION = "write a function at module level, and pass objects that outlive a call as services"
 
 
 def check_function(function: Any) -> None:

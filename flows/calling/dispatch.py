@@ -52,7 +52,7 @@ async def call_function(leaf: LeafCall, work: Work, deadline: float | None) -> C
     Raises:
         TransientError, FatalError: the function's error, classified.
         StepTimeout: the deadline (on the event loop's clock) came first; `StepAbandoned` if it could not be stopped.
-        asyncio.CancelledError: the result is no longer wanted.
+        asyncio.CancelledError: the result is no longer needed.
     """
     spec, limit = work.spec, asyncio.timeout_at(deadline)
     try:
@@ -160,7 +160,7 @@ async def _on_cluster(leaf: LeafCall, cluster: Cluster, work: Work) -> Any:
         call.failures += report.failures
 
     def take_over_late(answer: "asyncio.Future[bytes]") -> None:
-        """Count the costs and failures of a call whose result is no longer wanted."""
+        """Count the costs and failures of a call whose result is no longer needed."""
         if not answer.cancelled() and answer.exception() is None:
             take_over(report_of(answer.result()))
 

@@ -194,10 +194,10 @@ class _Process:
 
     def _look(self, limits: Sandbox, until: float, cancelled: Callable[[], bool]) -> None:
         if cancelled():
-            raise StepCancelled("the result is no longer wanted")
+            raise StepCancelled("the result is no longer needed")
         if time.monotonic() > until:
             raise TransientError(
-                f"took {WALL_FACTOR * limits.cpu_s:g} s by the clock, though not {limits.cpu_s:g} s of CPU time; "
+                f"took {WALL_FACTOR * limits.cpu_s:g} s of wall time, but less than {limits.cpu_s:g} s of CPU time; "
                 "the machine may be too busy"
             )
         with contextlib.suppress(psutil.Error):

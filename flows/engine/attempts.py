@@ -115,7 +115,7 @@ async def _wait_for_admission(leaf: LeafCall, held: AsyncExitStack) -> AdmittedC
         if leaf.deadline is not None and asyncio.get_running_loop().time() >= leaf.deadline:
             raise TimeoutError  # admitted immediately, but after the deadline
     except TimeoutError as error:
-        text = f"{leaf.id}: the time was up before its turn came; it waited for {times.waits_for}"
+        text = f"{leaf.id} timed out before it started; it waited for {times.waits_for}"
         raise StepTimeout(text) from error
     except TransientError:
         leaf.progress.attempts += 1
@@ -131,7 +131,7 @@ async def _try_once(leaf: LeafCall, admitted: AdmittedCall) -> CallResult:
         TransientError: it failed and may succeed when tried again (`StepTimeout` and `StepAbandoned` are such).
         FatalError: it failed for good.
         BudgetUsedUp: it was not called, because the run's budget allows no more calls.
-        asyncio.CancelledError: the result is no longer wanted.
+        asyncio.CancelledError: the result is no longer needed.
     """
     loop, spec, progress, budget = asyncio.get_running_loop(), leaf.node.spec, leaf.progress, leaf.limits.budget
     deadline = leaf.deadline

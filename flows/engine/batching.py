@@ -32,7 +32,7 @@ def choose_batch_size(count: int, *, at_once: int, item_s: float | None) -> Batc
     """
     if item_s is None:
         size = min(MOST_UNKNOWN, ceil(count / at_once))
-        return BatchSize(max(1, size), f"{at_once} batches at once; no earlier run has the time of an item")
+        return BatchSize(max(1, size), f"{at_once} batches at once; no earlier run recorded the time per item")
     work_s = count * item_s
     batches = max(ceil(work_s / CALL_S), min(at_once, round(sqrt(work_s / CALL_COST_S))), 1)
     if batches > at_once:  # the same number of rounds, with equally large batches

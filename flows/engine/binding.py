@@ -73,7 +73,9 @@ def bind_inputs(leaf: LeafCall, view: Context) -> BoundInputs:
             values.append(value)
         elif read.required:
             known = ", ".join(sorted(map(str, leaf.context.fork().data))) or "none"
-            raise MissingRead(f"{leaf.id} reads the field {name!r}, which nothing has written; there are: {known}")
+            raise MissingRead(
+                f"{leaf.id} reads the field {name!r}, which no step has written; available fields: {known}"
+            )
         else:
             values.append(Owned(inspect.signature(spec.function).parameters[read.name].default, IMMUTABLE))
     return BoundInputs(tuple(values))
@@ -138,7 +140,9 @@ def _require(leaf: LeafCall, expected: Expectation, outputs: Mapping[str, Any]) 
     complaints = [bounds.complaint(name, values.get(name)) for name, bounds in expected.fields.items()]
     if expected.check is not None:
         answer = EXPECTATIONS[expected.check](outputs)
-        complaints.append(f"{expected.check} says no" if answer is False else answer if isinstance(answer, str) else "")
+        complaints.append(
+            f"{expected.check} is not met" if answer is False else answer if isinstance(answer, str) else ""
+        )
     reasons = "; ".join(filter(None, complaints))
     if reasons and expected.otherwise == "fail":
         raise FatalError(f"{leaf.id}: not as expected: {reasons}")
@@ -159,8 +163,8 @@ def _written_fields(spec: HandlerSpec, writes: Mapping[str, str], value: Any) ->
         return {} if value is None and spec.optional_write else {target: value}
     if not isinstance(value, Mapping):
         raise FatalError(
-            f"{spec.name} declares the writes {', '.join(writes)}, so it must return a mapping of them, "
-            f"not {type(value).__name__}"
+            f"{spec.name} declares the writes {', '.join(writes)}, so it must return a mapping "
+            f"with these keys, not {type(value).__name__}"
         )
     pairs = cast("Mapping[str, Any]", value)
     missing = [name for name in writes if name not in pairs]

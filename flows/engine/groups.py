@@ -141,7 +141,7 @@ async def _await_start(
             if failed is None:
                 await slot.hold()
     except TimeoutError:
-        return state.never_started(child, scope, "timed_out", "the time was up before it started")
+        return state.never_started(child, scope, "timed_out", "timed out before it started")
     if failed is not None:
         return state.never_started(child, scope, "skipped", f"{group.children[failed].label} did not succeed")
     if branches.stop is not None and branches.kind.holds_back(branches.stop, position):
@@ -174,7 +174,7 @@ def _branch_shares(group: Group, context: Context) -> list[list[Any]] | None:
     items = hand_out(read_path(context.fork(), group.split.over))
     if not isinstance(items, (list, tuple, ExternalSequence)):
         kind = type(items).__name__
-        raise OrchestrationError(f"{group.id}: split goes over {group.split.over!r}, which is a {kind}, not a list")
+        raise OrchestrationError(f"{group.id}: split divides {group.split.over!r}, which is a {kind}, not a list")
     shared = cast("Sequence[Any]", items)
     return split_items(group.split.strategy, shared, len(group.children), group.split.options)
 

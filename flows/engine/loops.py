@@ -30,7 +30,7 @@ async def run_loop(state: RunState, loop: Loop, context: Context, scope: Scope, 
         items = read_path(context.fork(), loop.over)
         if not isinstance(items, (list, tuple, ExternalSequence)):
             raise OrchestrationError(
-                f"{loop.id} goes over {loop.over!r}, which is a {type(items).__name__}, not a list"
+                f"{loop.id} loops over {loop.over!r}, which is a {type(items).__name__}, not a list"
             )
         listed = cast("Sequence[Any]", items)
         if len(listed) > loop.max_items:

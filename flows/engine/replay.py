@@ -49,7 +49,7 @@ async def replay_step(plan: Plan, context: Context, journal: Journal, step: str)
         if step in names or step in [outcome.path for outcome in result.outcomes]:
             missing = next((one.id for one in result.outcomes if one.is_leaf and one.status == "cancelled"), step)
             raise OrchestrationError(
-                f"{step!r} cannot be replayed: {missing!r} before it had not succeeded in that "
+                f"{step!r} cannot be replayed: {missing!r} before it did not succeed in that "
                 "run, or its result is no longer kept"
             )
         raise OrchestrationError(f"no step {step!r} in that run{suggest(step, names)}")

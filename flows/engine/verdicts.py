@@ -190,8 +190,8 @@ def _failed_verdict(
     if not failing:  # skipped branches do not count, so that too few may be left
         least = policy.success_when.min if isinstance(policy.success_when, MinSuccess) else policy.success_when
         text = (
-            f"{len(_succeeded_positions(results))} of {_count_not_skipped(results)} branches succeeded, "
-            f"and success_when asks for at least {least}"
+            f"{len(_succeeded_positions(results))} of {_count_not_skipped(results)} branches succeeded; "
+            f"success_when requires at least {least}"
         )
         failure = NodeResult("failed", error=ErrorInfo("PipelineException", text))
         text = f"{text} (Step: {group.label})"

@@ -114,14 +114,14 @@ def warn_of_what_is_not_shared(admission: Admission) -> None:
         for common in one.shared.values():
             if common.concurrency is not None and admission.seats is None:
                 logger.warning(
-                    "resource %s: calls at once are counted in this process only; a run on a Prefect "
-                    "server (PREFECT_API_URL) counts those of all runs",
+                    "resource %s: its concurrency limit counts only the calls of this process; to count "
+                    "those of all runs, run on a Prefect server (PREFECT_API_URL)",
                     one.name,
                 )
             if _has_a_rate(common) and admission.rates is None:
                 logger.warning(
-                    "resource %s: calls per minute are counted in this process only; a run of the braid "
-                    "command counts those of all runs, in the run store",
+                    "resource %s: its limit per minute counts only the calls of this process; to count "
+                    "those of all runs, use the braid command, which counts in the run store",
                     one.name,
                 )
 

@@ -93,7 +93,7 @@ class Budget:
                 max(0.0, self._expected_cost(one.handler, unit) - one.cost.get(unit, 0.0)) for one in self._running
             )
             if expected and used + expected + running > limit * (1 + 1e-9):
-                more = f" and what is running about {_amount_text(running, unit)}" if running else ""
+                more = f" and running calls about {_amount_text(running, unit)}" if running else ""
                 return f"budget: {known}, and a call of {handler!r} takes about {_amount_text(expected, unit)}{more}"
         return ""
 

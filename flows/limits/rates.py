@@ -125,7 +125,7 @@ class Rate:
         self.expected += request.tokens
         if request.limits.breaker is not None and self.open_until is not None:
             self.probe = slot
-            logger.info("resource %s: one call is let through to see whether it works again", self.name)
+            logger.info("resource %s: one call is allowed, to test whether it works again", self.name)
 
     def begin(self, until: float) -> None:
         """Record that a granted call has begun; its slot stays in use until `until`."""

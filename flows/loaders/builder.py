@@ -64,7 +64,9 @@ class StepsBuilder:
         """Add a step; with `fields` (options, reads, writes, retry, when, …) `step` is a handler or its name."""
         name = _with_handler_names(step)
         if fields and not isinstance(name, str):
-            raise TypeError("fields can be given to a handler only; a step that is complete has its own")
+            raise TypeError(
+                "keyword arguments are for handlers only; set the fields of a complete step in the step itself"
+            )
         return self._add({"handler": name, **fields} if fields else name)
 
     def parallel(self, *branches: "StepLike | Callable[[StepsBuilder], object]", **fields: Any) -> Self:

@@ -120,7 +120,10 @@ class _ChainTranslator:
                 available = kind_made(node, step)
                 self.made.add(available)
         if self.split is not None:
-            message = "'split_input' deals its list out to the parallel group after it; there is none"
+            message = (
+                "'split_input' divides its list among the branches of the parallel group after "
+                "it; no parallel group follows"
+            )
             self.translation.error(self.split.position, "no-group", message)
         return found
 
@@ -192,7 +195,7 @@ class _ChainTranslator:
             group = KeyReader(params, self.translation, "the params of a parallel_group", GROUP)
             for key in group.found:
                 if key in keys:
-                    message = f"{key!r} stands here and in the step; keep one of them"
+                    message = f"{key!r} is set here and in the step; keep one of them"
                     self.translation.error(params.key_position(key), "twice", message)
         else:
             group = keys
@@ -259,7 +262,7 @@ class _ChainTranslator:
         over = keys.node_at("over") or params.get("over")
         name = strategy.scalar if strategy is not None else "duplicate"
         if name == "custom" and strategy is not None:
-            message = "'custom' stands for a function; name one that is registered with @split_strategy"
+            message = "replace 'custom' by the name of a function that is registered with @split_strategy"
             self.translation.error(strategy.position, "unknown-split-strategy", message)
         field = over.scalar if over is not None else "items"
         if isinstance(field, str) and field not in self.made:
@@ -272,7 +275,7 @@ class _ChainTranslator:
         given = keys.node_at("from") or params.get("from") or params.get("group_id")
         strategy = keys.node_at("merge_strategy") or params.get("merge_strategy")
         if given is None and self.last_group is None:
-            message = "'merge_results' merges a parallel group before it; there is none with a group_id"
+            message = "'merge_results' needs an earlier parallel group with a group_id; there is none"
             self.translation.error(node.position, "no-group", message)
             return unreadable(node)
         fields = self._common_fields(keys, node)

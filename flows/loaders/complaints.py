@@ -138,12 +138,12 @@ def _unknown_key(located: LocatedValue) -> Complaint:
         return Complaint("unknown-key", f"{key!r} is not a key here", located.position)
     known, owner = keys_of(model), owner_text(model)
     if key == "minimum_threshold":
-        message = "'minimum_threshold' stands alone; beside other keys write `success_when: {min: n}`"
+        message = "'minimum_threshold' cannot be combined with other keys; write `success_when: {min: n}` instead"
         return Complaint("unknown-key", message, located.position)
     if key in known:
         found = field_named(model, key)
         same = [name for name in names_of(*found) if name != key and _has_name(located.node, name)] if found else []
-        other = f"{same[0]!r} says" if same else "another key says"
+        other = f"{same[0]!r} means" if same else "another key means"
         return Complaint("twice", f"{other} the same as {key!r} here; keep one of them", located.position)
     close = get_close_matches(key, [name for name in known if not _has_name(located.node, name)], n=1)
     if close:
@@ -220,7 +220,7 @@ def _wrong_type(located: LocatedValue) -> Complaint | None:
     if located.node.is_null and of_group:
         return None  # the loader reports that the group has no steps
     if located.key == "collect" and located.index is None and located.owner is ForEach:
-        message = "'collect' must be a mapping, a text, or a list of nothing but texts"
+        message = "'collect' must be a mapping, a text, or a list of texts only"
         return Complaint("bad-value", message, located.position)
     expected, cure = type_text(located.expected), ""
     if expected == "a text" and isinstance(located.node.scalar, (bool, int, float)):

@@ -60,7 +60,7 @@ class KeyReader:
             if name not in known:
                 strange.append(key)
             elif name in self.found:
-                message = f"{str(self.found[name][0])!r} says the same as {str(key)!r} here; keep one of them"
+                message = f"{str(self.found[name][0])!r} means the same as {str(key)!r} here; keep one of them"
                 translation.error(node.key_position(key), "twice", message)
             else:
                 self.found[name] = (key, value)

@@ -117,7 +117,7 @@ def _loop_step(
         translation.error(keys.position_of("over"), "missing-key" if over is None else "bad-value", message)
         over = YamlNode(*loop.position, scalar="items")
     if "jobs" in keys and "jobs" in stage:
-        translation.error(stage.position_of("jobs"), "twice", "'jobs' stands here and in the loop; keep one of them")
+        translation.error(stage.position_of("jobs"), "twice", "'jobs' is set here and in the loop; keep one of them")
     from_loop = keys.items("jobs", "a list of jobs")
     jobs: Sequence[YamlNode] = from_loop if from_loop is not None else stage.items("jobs", "a list of jobs") or []
     if not jobs:

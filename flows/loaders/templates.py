@@ -80,7 +80,7 @@ SEMANTIC_SEARCH: Final = (
 HYBRID_SEARCH: Final = (
     PipelineBuilder(
         "hybrid_search",
-        description="Search by meaning, by entity and by word, and fuse what is found.",
+        description="Search by meaning, by entity and by word, and fuse the results.",
         parameters=_QUERY,
     )
     .add("query_rewrite")
@@ -95,7 +95,7 @@ HYBRID_SEARCH: Final = (
 GRAPH_RAG: Final = (
     PipelineBuilder(
         "graph_rag",
-        description="Search around the entities of a question, beside searching by meaning.",
+        description="Search by meaning, and around the entities of the question.",
         parameters=_QUERY,
     )
     .add("extract_entities_from_query")
@@ -122,7 +122,7 @@ MULTI_SOURCE_RETRIEVAL: Final = (
 MULTI_STORAGE_WRITE: Final = (
     PipelineBuilder(
         "multi_storage_write",
-        description="Pattern 3: one record in several stores; handlers with `undo` take back their write if one fails.",
+        description="Pattern 3: one record in several stores; handlers with `undo` undo their write if one fails.",
     )
     .parallel("save_to_postgres", "save_to_mongodb", "save_to_s3", policy="all_or_nothing")
     .build()

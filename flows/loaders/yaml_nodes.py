@@ -171,12 +171,12 @@ class _Reader:
                 merged.extend(self._merge_key_nodes(raw_key, value))
                 continue
             if not isinstance(raw_key.value, str):
-                self.problem(raw_key, "bad-key", "a key is a text, not a list or a mapping")
+                self.problem(raw_key, "bad-key", "a key must be a text, not a list or a mapping")
                 continue
             key = self._scalar(raw_key, _tag_name(raw_key))
             if key in node.entries:
                 first = node.key_positions[key][0]
-                self.problem(raw_key, "duplicate-key", f"the key {key!r} stands here again, first on line {first}")
+                self.problem(raw_key, "duplicate-key", f"the key {key!r} is repeated here; it is first on line {first}")
             elif value is not None:
                 node.entries[key] = value
                 node.key_positions[key] = _position(raw_key)
@@ -190,7 +190,7 @@ class _Reader:
         nodes = [] if value is None else value.items if value.items is not None else [value]
         for node in nodes:
             if node.entries is None:
-                self.problem(raw_key, "bad-merge", "'<<' takes in a mapping, or a list of mappings")
+                self.problem(raw_key, "bad-merge", "'<<' merges a mapping, or a list of mappings")
         return nodes
 
     def _scalar(self, raw: Any, kind: str) -> Any:

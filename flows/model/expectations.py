@@ -22,7 +22,7 @@ class Bounds(FrozenModel):
 
     min: Annotated[float | None, BeforeValidator(_number)] = Field(default=None, description="The smallest value.")
     max: Annotated[float | None, BeforeValidator(_number)] = Field(
-        default=None, description="The largest value, as 10 or 5%."
+        default=None, description="The largest value, such as 10 or 5%."
     )
 
     def complaint(self, name: str, value: Any) -> str:
@@ -32,7 +32,7 @@ class Bounds(FrozenModel):
         elif isinstance(value, Sized):
             number = float(len(value))
         else:
-            return f"{name} is {value!r}, which has neither a length nor is a number"
+            return f"{name} is {value!r}, which is neither a number nor has a length"
         if self.min is not None and number < self.min:
             return f"{name} is {number:g}, less than {self.min:g}"
         if self.max is not None and number > self.max:
@@ -44,11 +44,12 @@ class Expectation(FrozenModel):
     """The expectation of a step; `{passages: {min: 1}}` is short for `{fields: {passages: {min: 1}}}`."""
 
     fields: dict[str, Bounds] = Field(
-        default_factory=dict[str, Bounds], description="Bounds by field that the step writes, or share_set_aside."
+        default_factory=dict[str, Bounds],
+        description="Bounds for each field that the step writes, or for share_set_aside.",
     )
     check: str | None = Field(default=None, description="A function registered with @expectation.")
     otherwise: Literal["fail", "mark"] = Field(
-        default="fail", description="fail: the step fails. mark: it goes on, and the run ends as partial."
+        default="fail", description="fail: the step fails. mark: the step continues, and the run ends as partial."
     )
 
     @model_validator(mode="before")

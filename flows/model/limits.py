@@ -17,7 +17,7 @@ class Breaker(FrozenModel):
     """A circuit breaker: when to stop making calls that keep failing, and for how long."""
 
     failures: int = Field(default=5, ge=1, description="How many transient failures open the breaker.")
-    within_s: float = Field(default=60.0, gt=0.0, description="The seconds within which they must happen.")
+    within_s: float = Field(default=60.0, gt=0.0, description="The seconds within which they must occur.")
     open_s: float = Field(default=30.0, gt=0.0, description="Seconds without calls, before one is let through.")
 
 
@@ -25,17 +25,19 @@ class Resource(FrozenModel):
     """A named thing that calls share and must not overload."""
 
     concurrency: int | None = Field(
-        default=None, ge=1, description="The most calls at once; `auto` finds it, up to 64 (see `adapts`)."
+        default=None, ge=1, description="The most calls at once; `auto` finds the best number, up to 64 (see `adapts`)."
     )
     adapts: bool = Field(
         default=False,
-        description="Whether fewer calls run at once than `concurrency` allows while it fails or slows down.",
+        description="Whether to make fewer calls at once than `concurrency` while the resource fails or slows down.",
     )
     per_minute: int | None = Field(default=None, ge=1, description="The most calls that begin in any 60 seconds.")
     tokens_per_minute: int | None = Field(
         default=None, ge=1, description="The most tokens that calls report in any 60 seconds."
     )
-    breaker: Breaker | None = Field(default=None, description="When to stop calling it because calls keep failing.")
+    breaker: Breaker | None = Field(
+        default=None, description="When to stop calling the resource because calls keep failing."
+    )
     shared: bool | None = Field(
         default=None,
         description="Whether all runs on all machines share it; default: yes if the settings define it.",

@@ -20,7 +20,9 @@ class Parameter(FrozenModel):
     description: str = Field(default="", description="Shown beside the field.")
     required: bool = Field(default=False, description="A run without it is refused.")
     title: str = Field(default="", description="The name of the field in the form; default: its own, in words.")
-    advanced: bool = Field(default=False, description="Whether it stands at the end of the form, being seldom needed.")
+    advanced: bool = Field(
+        default=False, description="Whether to show it at the end of the form, because it is seldom needed."
+    )
     choices: tuple[str, ...] = Field(default=(), description="The only texts that are allowed.")
     minimum: float | None = Field(default=None, description="The smallest number that is allowed.")
     maximum: float | None = Field(default=None, description="The largest number that is allowed.")

@@ -38,7 +38,9 @@ class StepFields(FrozenModel):
     name: str | None = Field(default=None, description="Shown to people instead of the id.")
     enabled: bool = Field(default=True, description="A step that is not enabled is reported as skipped.")
     when: str | None = Field(default=None, description="A condition over the context; the step is skipped when false.")
-    depends_on: tuple[str, ...] = Field(default=(), description="Ids of steps that must have ended before.")
+    depends_on: tuple[str, ...] = Field(
+        default=(), description="Ids of steps that must have ended before this one starts."
+    )
     timeout_s: float | None = Field(default=None, gt=0.0, description="Seconds the step may take, retries included.")
     retry: Retry | None = Field(default=None, description="How the step is tried again after a transient failure.")
 
@@ -117,8 +119,8 @@ class ForEach(StepFields):
     )
     collect_missing: Literal["null", "leave_out"] = Field(
         default="null",
-        description="What that list has for an item that failed or did not write the field: null, so that the list "
-        "fits the items, or nothing.",
+        description="The entry for an item that failed or did not write the field: null, so that positions "
+        "match the items, or no entry (leave_out).",
     )
 
     if TYPE_CHECKING:
@@ -155,7 +157,9 @@ class Case(FrozenModel):
     """One branch of a switch."""
 
     when: str = Field(description="A condition over the context.")
-    steps: tuple["Step", ...] = Field(min_length=1, description="The steps that run if it is the first to hold.")
+    steps: tuple["Step", ...] = Field(
+        min_length=1, description="The steps that run if this condition is the first that is true."
+    )
 
     if TYPE_CHECKING:
 
@@ -169,7 +173,7 @@ class Switch(StepFields):
     cases: tuple[Case, ...] = Field(
         min_length=1, validation_alias=AliasChoices("cases", "switch"), description="Tried in order."
     )
-    default: tuple["Step", ...] = Field(default=(), description="The steps that run if no condition holds.")
+    default: tuple["Step", ...] = Field(default=(), description="The steps that run if no condition is true.")
 
     if TYPE_CHECKING:
 
@@ -232,7 +236,7 @@ class Pipeline(FrozenModel):
     max_concurrency: MaxConcurrency = Field(
         default=None,
         validation_alias=AliasChoices(*MAX_CONCURRENCY_NAMES),
-        description="A ceiling for the whole run and the default of its groups.",
+        description="The most calls at once in the whole run, and the default of its groups.",
     )
     task_runner: Literal["threads", "dask", "ray"] = Field(
         default="threads", description="Where sync handlers run: in threads here, or on a Dask or Ray cluster."
@@ -247,7 +251,7 @@ class Pipeline(FrozenModel):
     )
     budget: dict[str, PositiveFloat] = Field(
         default_factory=dict,
-        description="Unit: how much a run may use of it. Then no new step starts. `seconds` is the run's time.",
+        description="Unit: how much of it a run may use. After that, no new step starts. `seconds` is the run's time.",
     )
     retry: Retry | None = Field(default=None, description="The retry of steps that declare none.")
     retry_budget: RetryBudget | None = Field(default=None, description="How many retries the whole run may make.")

@@ -97,7 +97,7 @@ def _check_node(node: Node, there: _Fields, known: bool, reducers: Mapping[str, 
                 if known and read.required and name not in there:
                     message = (
                         f"{node.label} reads {name!r}, which no earlier step writes and no parameter gives; "
-                        f"there are: {there}"
+                        f"available fields: {there}"
                     )
                     yield _unwritten_read(node, message)
         case Chain():
@@ -123,7 +123,7 @@ def _check_node(node: Node, there: _Fields, known: bool, reducers: Mapping[str, 
                         yield from _check_node(child, there, known, reducers)
         case Loop():
             if known and node.over.split(".")[0] not in there and not node.over.startswith("@"):
-                yield _unwritten_read(node, f"for_each goes over {node.over!r}, which nothing before it writes")
+                yield _unwritten_read(node, f"for_each loops over {node.over!r}, which no earlier step writes")
             with there.also([node.item_name]):
                 yield from _check_node(node.body, there, known, reducers)
         case Choice():
@@ -139,7 +139,7 @@ def _check_node(node: Node, there: _Fields, known: bool, reducers: Mapping[str, 
         case FanIn():
             for name in node.inputs:
                 if known and name not in there:
-                    yield _unwritten_read(node, f"merge_results reads {name!r}, which nothing before it writes")
+                    yield _unwritten_read(node, f"merge_results reads {name!r}, which no earlier step writes")
 
 
 def _unknown_names(node: Node, template: str, there: _Fields, known: bool, *keys: str) -> Iterator[AccessProblem]:

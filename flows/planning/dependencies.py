@@ -39,7 +39,7 @@ class _Latest:
         self._readers: dict[str, set[int]] = {}
         self._changers: dict[str, int] = {}
         self._barrier: int | None = None
-        """The last step that does not declare all it does."""
+        """The last step that does not declare all its reads, writes and effects."""
         self._since: set[int] = set()
         """The steps after it."""
 
@@ -81,7 +81,7 @@ def _wait_reason(first: Node, second: Node, declared: bool) -> str:
         return "depends_on"
     for node in (first, second):
         if not _is_declared(node):
-            return f"{node.label} does not declare all it does"
+            return f"{node.label} does not declare all its reads, writes and effects"
     for names, reason in (
         (earlier.writes & later.reads, "it reads {}"),
         (earlier.writes & later.writes, "both write {}"),

@@ -30,14 +30,18 @@ def plan_leaf(draft: PlanDraft, step: Handler, spec: HandlerSpec, path: str) -> 
             draft.problem(
                 path,
                 "unknown-read",
-                f"{spec.name} reads no {parameter!r}{suggest(parameter, names)}",
+                f"{spec.name} does not read {parameter!r}{suggest(parameter, names)}",
                 "reads",
                 parameter,
             )
     for write in step.writes:
         if spec.writes is not None and write not in spec.writes:
             draft.problem(
-                path, "unknown-write", f"{spec.name} writes no {write!r}{suggest(write, spec.writes)}", "writes", write
+                path,
+                "unknown-write",
+                f"{spec.name} does not write {write!r}{suggest(write, spec.writes)}",
+                "writes",
+                write,
             )
     step = _passing_on(draft, step, spec, path)
     _check_options(draft, step, spec, path)
@@ -92,7 +96,8 @@ def _checked_expectation(
     for name in step.expect.fields:
         if spec.writes is not None and name not in known:
             message = (
-                f"{spec.name} writes no {name!r}{suggest(name, known)}; `expect` checks the fields that the step writes"
+                f"{spec.name} does not write {name!r}{suggest(name, known)}; `expect` checks the "
+                "fields that the step writes"
             )
             draft.problem(path, "unknown-write", message, "expect", name)
     if step.expect.check is not None and step.expect.check not in EXPECTATIONS:

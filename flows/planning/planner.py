@@ -170,7 +170,7 @@ class _Planner(PlanDraft):
         for name in names:
             if name not in known:
                 hint = suggest(name, list(known))
-                self.problem(path, "unknown-step", f"depends_on names no step beside it: {name!r}{hint}")
+                self.problem(path, "unknown-step", f"depends_on names a step that is not beside it: {name!r}{hint}")
             elif known[name] >= index:
                 self.problem(path, "depends-on-later", f"depends_on names {name!r}, which does not come before it")
             else:
@@ -297,8 +297,8 @@ class _Planner(PlanDraft):
         elif step.group is not None and step.group not in self.groups:
             if step.group in self.ids:
                 message = (
-                    f"merge_results merges the branches of a parallel group before it; {step.group!r} is none, or is "
-                    "inside a loop, whose items give lists by `collect`"
+                    f"merge_results merges the branches of an earlier parallel group; {step.group!r} is not one, or is "
+                    "inside a loop (the values of its items are lists, made by `collect`)"
                 )
             else:
                 message = f"no group before it has the id {step.group!r}{suggest(step.group, list(self.groups))}"
@@ -376,8 +376,8 @@ class _Planner(PlanDraft):
                     self.problem(
                         path,
                         f"inner-{kind.replace(' ', '-')}",
-                        f"the {kind} of pipeline {inner.name!r} holds for its "
-                        f"own runs only; inside {self.pipeline.name!r} that of {self.pipeline.name!r} does",
+                        f"the {kind} of pipeline {inner.name!r} applies to its "
+                        f"own runs only; inside {self.pipeline.name!r} that of {self.pipeline.name!r} applies",
                         level="warning",
                     )
             plan = Plan(

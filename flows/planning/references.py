@@ -92,7 +92,7 @@ class ReferenceScope:
         match root:
             case "item":
                 if not self.items:
-                    raise UnknownReference(f"{text!r} stands outside of a for_each; only inside one is there an item")
+                    raise UnknownReference(f"{text!r} is outside of a for_each; an item exists only inside one")
                 return self.items[-1], tuple(parts)
             case "self":
                 raise UnknownReference(
@@ -127,7 +127,7 @@ class ReferenceScope:
             raise UnknownReference(f"{text!r}: {step!r} declares no writes")
         if name is None:
             raise UnknownReference(f"{text!r}: {step!r} writes {', '.join(writes)}; name one of them")
-        raise UnknownReference(f"{text!r}: {step!r} writes no {name!r}{suggest(name, writes)}")
+        raise UnknownReference(f"{text!r}: {step!r} does not write {name!r}{suggest(name, writes)}")
 
 
 def _subscript(part: str | int) -> str:

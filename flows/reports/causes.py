@@ -28,8 +28,8 @@ _HINTS: list[Hint] = [
         kinds=["MissingRead"],
     ),
     _hint(
-        "put plain data into the context (texts, numbers, lists, mappings, dataclasses), and large or live things "
-        "by reference",
+        "put plain data into the context (texts, numbers, lists, mappings, dataclasses); pass large data by "
+        "URI, and live objects as services",
         kinds=["UnsupportedValue"],
     ),
     _hint(
@@ -91,7 +91,7 @@ _HINTS: list[Hint] = [
     ),
     _hint(
         "it took too long: raise `timeout_s`, use smaller batches, or find out why it waits",
-        r"timed? ?out|the time was up",
+        r"timed? ?out",
         ["StepTimeout", "StepAbandoned", "TimeoutError", "ReadTimeout"],
     ),
     _hint(

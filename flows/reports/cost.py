@@ -124,7 +124,7 @@ def cost_markdown(report: CostReport) -> str:
     if report.in_vain:
         lines[0] += f" Of that, {cell(cost_text(report.in_vain))} went into steps that did not succeed."
     if report.late:
-        lines[0] += f" {cell(cost_text(report.late))} was reported late, by calls that had been given up."
+        lines[0] += f" {cell(cost_text(report.late))} was reported late, by calls that had been abandoned."
     if report.budget:
         used = {**report.total, "seconds": report.seconds}
         rows = [

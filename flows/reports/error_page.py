@@ -48,7 +48,7 @@ def _card(cause: Cause, names: StepNames) -> Iterator[str]:
     if cause.hint:
         yield f"- **Advice**: {escaped(cause.hint)}"
     if not aside:
-        again = "yes, it may pass by itself" if cause.retryable else "no, not before the cause is gone"
+        again = "yes, the cause may pass by itself" if cause.retryable else "no, fix the cause first"
         yield f"- **Try again?** {again}"
     yield f"- **Where**: {_places(cause, names)}"
     if not aside:

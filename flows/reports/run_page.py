@@ -25,7 +25,7 @@ _TITLES = {
     "timing": "timing",
     "cost": "cost",
     "plan": "plan",
-    "balance": "what became of every object",
+    "balance": "the outcome of every object",
 }
 RUN_PAGE = "run"
 

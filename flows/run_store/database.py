@@ -98,7 +98,8 @@ def _migrate(engine: sa.Engine) -> None:
     if found is not None and found > HEAD:
         url = engine.url.render_as_string(hide_password=True)
         raise NewerRunStore(
-            f"the run store {url} is at version {found}, this Braid knows {HEAD}; update Braid, or set "
+            f"the run store {url} has schema version {found}, but this Braid supports only "
+            f"{HEAD}; update Braid, or set "
             "BRAID_DATABASE_URL to another database"
         )
     with engine.connect() as connection:

@@ -44,8 +44,8 @@ class PlanFit:
             if names
         ]
         raise ChangedPipeline(
-            f"the pipeline or its parameters changed since that run; finished steps that do not fit any more: "
-            f"{'; '.join(parts)}. {len(self.reusable)} finished calls could be taken over. Go on with --force "
+            f"the pipeline or its parameters changed since that run; finished steps that no longer match: "
+            f"{'; '.join(parts)}. {len(self.reusable)} finished calls can be reused. Go on with --force "
             "(in the form: resume_anyway), which does the named steps again, or start a new run"
         )
 

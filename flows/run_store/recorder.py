@@ -188,8 +188,8 @@ class Recorder(Journal):
             self._store.close()
         if self._error is not None:
             raise RunStoreFailed(
-                f"run {self._run_id}: the run store could not be written: {self._error}; the run did its work, "
-                "but it cannot be resumed in full"
+                f"run {self._run_id}: the run store could not be written: {self._error}; the run itself "
+                "is not affected, but some of its steps cannot be resumed"
             ) from self._error
 
     # The journal of finished calls.

@@ -63,7 +63,7 @@ class SigningKey:
         if not hmac.compare_digest(self._signature(content, place), signed[1 : 1 + _LENGTH]):
             where = f"; its key is in {self._file}" if self._file is not None else ""
             raise UnsignedResult(
-                f"this installation has not signed it{where}. Machines that share a run store need one "
+                f"this installation did not sign it{where}. Machines that share a run store need one "
                 "BRAID_RUN_STORE_KEY. If they have it, somebody changed the run store"
             )
         return content
@@ -89,7 +89,7 @@ def _read_or_make(file: Path) -> bytes:
             "BRAID_RUN_STORE_KEY"
         ) from error
     if len(found) < LEAST_LETTERS:
-        raise OrchestrationError(f"{file} holds no key; delete it, and kept results are made again")
+        raise OrchestrationError(f"{file} contains no valid key; delete it, and steps whose results are kept run again")
     return found
 
 

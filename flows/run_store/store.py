@@ -56,7 +56,7 @@ class AmbiguousRun(OrchestrationError):
 
     def __init__(self, run_id: str, found: Sequence[RunRecord]) -> None:
         listed = ", ".join(f"{one.run_id} ({one.pipeline}, {one.status})" for one in found)
-        super().__init__(f"{run_id!r} fits several runs, give more of the id: {listed}")
+        super().__init__(f"{run_id!r} matches several runs; give more of the id: {listed}")
 
 
 class RunStore:

@@ -379,7 +379,7 @@ def follow_path(data: Mapping[str, Any], dotted: str) -> Any:
     head, *rest = dotted.split(".")
     value = data.get(head, MISSING)
     if value is MISSING:
-        raise OrchestrationError(f"no field named {head!r} (needed for {dotted!r}); nothing has written it")
+        raise OrchestrationError(f"no field named {head!r} (needed for {dotted!r}); no step has written it")
     for part in rest:
         if isinstance(value, Mapping) and part in value:
             value = value[part]  # pyright: ignore[reportUnknownVariableType]
@@ -388,5 +388,5 @@ def follow_path(data: Mapping[str, Any], dotted: str) -> Any:
         elif hasattr(value, part) and not part.startswith("_"):  # pyright: ignore[reportUnknownArgumentType]
             value = getattr(value, part)  # pyright: ignore[reportUnknownArgumentType]
         else:
-            raise OrchestrationError(f"{dotted!r} leads nowhere: there is no {part!r} in it")
+            raise OrchestrationError(f"{dotted!r} does not exist: there is no {part!r} in it")
     return value  # pyright: ignore[reportUnknownVariableType]

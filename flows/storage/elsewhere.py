@@ -93,7 +93,9 @@ class FilesElsewhere:
     def write(self, location: Location, data: bytes, exclusive: bool) -> None:
         files, path = self._open(location)
         if exclusive:
-            raise StorageUnusable(f"{location.uri}: {self._protocol} knows no exclusive writes; use a folder or S3")
+            raise StorageUnusable(
+                f"{location.uri}: {self._protocol} does not support exclusive writes; use a folder or S3"
+            )
         files.makedirs(path.rpartition("/")[0], exist_ok=True)
         files.pipe_file(path, data)
 
@@ -152,7 +154,7 @@ def _explained(uri: str, protocol: str, error: Exception) -> StorageError | Tran
         case _ if isinstance(error, FileNotFoundError) or status in (404, 410) or _is_named(error, _MISSING):
             return MissingObject(f"{uri}: there is no such file or folder; check the path")
         case FileExistsError():
-            return ObjectExists(f"{uri}: exists already, and was to be created, not replaced")
+            return ObjectExists(f"{uri}: exists already, and this write must not replace it")
         case _ if status in _BUSY:
             return TransientError(f"{uri}: the server is busy ({status})", retry_after_s=_retry_after_s(error))
         case _ if status in (401, 403):

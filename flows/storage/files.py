@@ -319,7 +319,7 @@ def explain_os_error(uri: str, error: OSError) -> StorageError | TransientError:
         case FileNotFoundError():
             return MissingObject(f"{uri}: there is no such file or folder; check the path")
         case FileExistsError():
-            return ObjectExists(f"{uri}: exists already, and was to be created, not replaced")
+            return ObjectExists(f"{uri}: exists already, and this write must not replace it")
         case PermissionError():
             return StorageError(f"{uri}: permission denied; give this user access to it")
         case IsADirectoryError():

@@ -110,7 +110,7 @@ class S3Objects:
                 raise
             # AWS, moto and SeaweedFS answer differently when a precondition fails.
             if isinstance(error, FileExistsError) or code_of(error) in ("PreconditionFailed", "412"):
-                raise ObjectExists(f"{location.uri}: exists already, and was to be created, not replaced") from error
+                raise ObjectExists(f"{location.uri}: exists already, and this write must not replace it") from error
             if code_of(error) in _UNKNOWN_CONDITION:
                 raise self._without_conditions(location, f"answers {code_of(error)}") from error
             raise
@@ -126,14 +126,16 @@ class S3Objects:
             raise
         except Exception as error:
             # The object is written; the next exclusive write checks again.
-            logger.debug("%s: not known whether writing it twice is refused (%s)", location.uri, type(error).__name__)
+            logger.debug(
+                "%s: could not check whether the server refuses a second write (%s)", location.uri, type(error).__name__
+            )
             return
         raise self._without_conditions(location, "ignores it")
 
     def _without_conditions(self, location: Location, reaction: str) -> StorageUnusable:
         return StorageUnusable(
-            f"{location.uri}: was to be created only if nobody else did, but this S3 server knows no conditional "
-            f"writes (If-None-Match: it {reaction}); use one that does, or a folder, for BRAID_ARTIFACTS_URL"
+            f"{location.uri}: must not be replaced, but this S3 server does not support conditional "
+            f"writes (If-None-Match: it {reaction}); use a server that does, or a folder, for BRAID_ARTIFACTS_URL"
         )
 
     def exists(self, location: Location) -> bool:

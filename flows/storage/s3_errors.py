@@ -69,7 +69,7 @@ def explain(
 def not_s3(uri: str, options: StorageOptions) -> StorageUnusable:
     """Our error for an answer that is not S3's, such as the page of a console or a proxy."""
     return StorageUnusable(
-        f"{_uri_with_endpoint(uri, options)}: something answers there, but not as S3 servers do; "
+        f"{_uri_with_endpoint(uri, options)}: the server there does not answer like an S3 server; "
         "check BRAID_S3_ENDPOINT_URL"
     )
 
@@ -92,7 +92,7 @@ def _explain_code(where: str, code: str, error: Exception) -> StorageError | Tra
         return StorageUnusable(f"{where}: the bucket lies in another region ({code}); set BRAID_S3_REGION")
     if code in _ELSEWHERE:
         return StorageUnusable(
-            f"{where}: the server sends every request elsewhere ({code}); check BRAID_S3_REGION, and whether "
+            f"{where}: the server redirects every request ({code}); check BRAID_S3_REGION, and whether "
             "BRAID_S3_ENDPOINT_URL has to begin with https://"
         )
     match code:

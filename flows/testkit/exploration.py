@@ -226,7 +226,7 @@ class _Explorer:
             usual = before.get(outcome.path)
             if usual is not None and outcome.status != usual.status:
                 why = outcome.error.message if outcome.error is not None else outcome.reason
-                found.append(f"{outcome.path} is {outcome.status} {when} ({why}); else it is {usual.status}")
+                found.append(f"{outcome.path} is {outcome.status} {when} ({why}); otherwise it is {usual.status}")
         if not found and trace.fingerprint != self.expected.fingerprint:
             found.append(f"the final state differs {when}: {self._state_difference(trace)}")
         return found
@@ -239,7 +239,7 @@ class _Explorer:
         key = tuple(sorted((one.path, one.status, one.error.message if one.error else "") for one in trace.outcomes))
         seed, state = self.states.setdefault(key, (trace.schedule.seed, trace.fingerprint))
         if state != trace.fingerprint:
-            return [f"the same outcomes as under schedule {seed}, but another final state"]
+            return [f"the outcomes are the same as under schedule {seed}, but the final state differs"]
         return []
 
     def _state_difference(self, trace: RunTrace) -> str:
@@ -253,9 +253,9 @@ class _Explorer:
             if fingerprint(mine.get(name)) != fingerprint(usual.get(name))
         ]
         if not names:
-            return "not the fields, but documents, tags, the log, marks, or the result of `observe`"
+            return "the fields are equal; documents, tags, the log, marks, or the result of `observe` differ"
         return "; ".join(
-            f"{name} is {short_repr(mine.get(name))}, else {short_repr(usual.get(name))}" for name in names
+            f"{name} is {short_repr(mine.get(name))}, otherwise {short_repr(usual.get(name))}" for name in names
         )
 
     def _run(

@@ -41,7 +41,7 @@ def judge(trace: RunTrace, root: NodeInstance) -> list[str]:
     if result is not None:
         expected = "failed" if result.stopped else _run_status(judgement, root, status)
         if result.status != expected:
-            judgement.complain(root, f"the run says {result.status}, but it {_status_meaning(expected)}")
+            judgement.complain(root, f"the run reports {result.status}, but it {_status_meaning(expected)}")
     return judgement.complaints
 
 

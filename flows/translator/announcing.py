@@ -34,7 +34,7 @@ async def announce_end(result: RunResult) -> None:
             if result.status == "partial":
                 await _add_tag(flow_run.id)
     except Exception:
-        logger.warning("the end of the run could not be reported to the server in full", exc_info=True)
+        logger.warning("some outcomes of the run could not be reported to the server", exc_info=True)
 
 
 async def _add_tag(flow_run_id: UUID) -> None:

@@ -34,7 +34,7 @@ INDEX = Control("index", str, "The index that the run works on.", "default", fir
 MAX_CONCURRENCY = Control(
     "max_concurrency",
     Annotated[int | None, Field(ge=1)],
-    "A ceiling for steps at once, in the whole run; empty: the pipeline's own.",
+    "The most steps at once in the whole run; empty: the pipeline's own limit.",
     title="Most steps at once",
 )
 

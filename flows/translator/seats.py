@@ -105,8 +105,8 @@ class PrefectSeats:
         except (httpx.HTTPError, PrefectException) as error:
             raise OrchestrationError(
                 f"resource {name!r} is shared, but its global concurrency limit {ours!r} cannot be made on the Prefect "
-                f"server: {error}; let this client change limits, make it with `prefect gcl create {ours} --limit "
-                f"{limit}`, or say `shared: false`"
+                f"server: {error}; let this client change limits, create it with `prefect gcl create {ours} --limit "
+                f"{limit}`, or set `shared: false`"
             ) from error
 
     @asynccontextmanager
@@ -124,7 +124,9 @@ class PrefectSeats:
                 yield
         except TimeoutError as error:
             if lost.expired():
-                raise TransientError(f"the seat in {PREFIX}{name} was lost: the server ended its lease") from error
+                raise TransientError(
+                    f"the slot of {PREFIX}{name} was lost, because the server ended its lease"
+                ) from error
             raise
 
     @asynccontextmanager
@@ -200,7 +202,7 @@ class PrefectSeats:
                 good_until = asked + LEASE_S
             except (httpx.HTTPError, PrefectException) as error:
                 gone = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == GONE
-                logger.warning("resource %s: could not renew the lease of its seat: %s", name, error)
+                logger.warning("resource %s: could not renew the lease of its slot: %s", name, error)
                 if gone or loop.time() + LEASE_S / 4 >= good_until:
                     on_lost()
                     return
@@ -214,7 +216,7 @@ class PrefectSeats:
             try:
                 await self._client.release_concurrency_slots_with_lease(lease_id=UUID(str(lease)))
             except (httpx.HTTPError, PrefectException) as error:
-                logger.warning("resource %s: its seat becomes free only when the lease ends: %s", name, error)
+                logger.warning("resource %s: its slot becomes free only when the lease ends: %s", name, error)
 
         task = asyncio.ensure_future(give_back())
         self._returning.add(task)

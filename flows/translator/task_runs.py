@@ -82,7 +82,7 @@ class _TaskRun:
     async def _without_prefect(self, failed: Exception) -> LeafResult:
         """How the leaf ended when Prefect could not keep its task run; remaining attempts are made without one."""
         logger.warning(
-            "%s: Prefect could not record its task run (%s); its result counts nevertheless", self.leaf.id, failed
+            "%s: Prefect could not record its task run (%s); its result is used all the same", self.leaf.id, failed
         )
         ended, attempts_left = self.ended, self.leaf.node.retry.max_attempts - self.leaf.progress.attempts
         if ended is None or (ended.ending.transient and attempts_left > 0):
@@ -109,7 +109,7 @@ class _TaskRun:
         ending = ended.ending
         if ending.stopped and not ending.refused:
             text = "its thread goes on, its result will be dropped" if ending.status == "abandoned" else "stopped"
-            return Cancelled(message=f"The result is no longer wanted: {text}", data=_NOTHING)
+            return Cancelled(message=f"The result is no longer needed: {text}", data=_NOTHING)
         self.ended = ended
         if ending.refused:
             return Cancelled(message=str(ending.error), data=_NOTHING)

@@ -95,7 +95,9 @@ async def turn(pipeline: str, parameters: Mapping[str, Any], turns: Turns | None
         if (path := turns.lock_of(parameters)) is None:
             yield None
             return
-        async with file_locked(path, on_wait=lambda: logger.info("waits for another process that ingests the same")):
+        async with file_locked(
+            path, on_wait=lambda: logger.info("waits for another process that ingests the same source")
+        ):
             yield None
 
 

@@ -69,7 +69,7 @@ def store_file(data: bytes, media_type: str, *, name: str, folder: str, call: Ca
     it. The suffix is that of the media type, not that of `name`.
 
     Raises:
-        FatalError: `name` or `folder` leads out of the artifacts.
+        FatalError: `name` or `folder` is outside of the artifacts folder.
     """
     storage: Storage = call.services["storage"]
     item = re.sub(r"\W+", "-", call.item or "").strip("-")
@@ -80,7 +80,8 @@ def store_file(data: bytes, media_type: str, *, name: str, folder: str, call: Ca
     for part in (*parts, file):
         if part.startswith(("/", "~")) or "://" in part or ".." in part.split("/"):
             raise FatalError(
-                f"{part!r} leads out of the artifacts; use a relative path, and BRAID_ARTIFACTS_URL for where they are"
+                f"{part!r} is outside of the artifacts folder; use a relative path, and set the "
+                "folder in BRAID_ARTIFACTS_URL"
             )
     uri = storage.join(cast("str", call.services["artifacts_url"]), call.index, *parts, file)
     return write_file(storage, uri, data, media_type)

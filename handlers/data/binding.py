@@ -91,7 +91,7 @@ def fill(value: Any, lookup: Lookup, *, text: Callable[[str], str] = str) -> Any
         filled: dict[Any, Any] = {}
         for key, item in cast("Mapping[Any, Any]", value).items():
             if isinstance(key, str) and PLACEHOLDER.search(key):
-                raise BadQuery(f"{key!r} stands for a name; placeholders are values only: write the name itself")
+                raise BadQuery(f"{key!r} is used as a name; placeholders can only be values: write the name itself")
             filled[key] = fill(item, lookup, text=text)
         return filled
     if isinstance(value, (list, tuple)):
@@ -102,7 +102,9 @@ def fill(value: Any, lookup: Lookup, *, text: Callable[[str], str] = str) -> Any
 def _single_value(name: str, lookup: Lookup) -> Any:
     value = bind_value(name, lookup)
     if isinstance(value, list):
-        raise BadQuery(f"{{{name}}} is a list and stands within a text; let it stand alone, or name one item of it")
+        raise BadQuery(
+            f"{{{name}}} is a list inside a longer text; use the placeholder alone, or name one item of the list"
+        )
     return value
 
 

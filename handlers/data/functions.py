@@ -107,7 +107,7 @@ def read_inputs(context: Context, inputs: Any, *, step: str) -> dict[str, Any]:
     for field in names.values():
         if field not in context.data:
             known = ", ".join(sorted(set(names.values()) & set(context.data))) or "none of its inputs"
-            raise MissingRead(f"{step} reads the field {field!r}, which nothing has written; there are: {known}")
+            raise MissingRead(f"{step} reads the field {field!r}, which no step has written; available fields: {known}")
     return {parameter: context.data[field] for parameter, field in names.items()}
 
 

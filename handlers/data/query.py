@@ -88,7 +88,7 @@ def run_query(
     def lookup(name: str) -> Any:
         head = name.split(".")[0]
         if head not in fields:
-            raise MissingRead(f"the placeholder {{{name}}} needs the field {head!r}, which nothing has written")
+            raise MissingRead(f"the placeholder {{{name}}} needs the field {head!r}, which no step has written")
         try:
             return follow_path({head: resolve(fields[head], call)}, name)
         except OrchestrationError as error:

@@ -99,7 +99,7 @@ def _check_mysql(text: str) -> None:
         statements = [one for one in sqlglot.parse(text, dialect="mysql") if one is not None]
     except (SqlglotError, RecursionError) as error:
         raise BadQuery(
-            f"the statement cannot be parsed, and so not be restricted to reading: {_first_line(error)}"
+            f"the statement cannot be parsed, so it cannot be restricted to reading: {_first_line(error)}"
         ) from None
     tree = cast("Any", sqlglot).exp
     acts = (tree.DML, tree.DDL, tree.Command, tree.Into, tree.Lock, tree.PropertyEQ)

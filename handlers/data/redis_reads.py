@@ -67,7 +67,7 @@ def check_command(query: Any) -> list[str]:
     name = words[0].upper() if words else ""
     if name not in _COMMANDS:
         raise BadQuery(
-            f"Redis queries read only, one command each; {name or 'nothing'!r} is none of them"
+            f"a Redis query is one command that reads; {name or 'nothing'!r} is not such a command"
             f"{suggest(name, sorted(_COMMANDS), most=len(_COMMANDS))}"
         )
     if len(words) < 2:

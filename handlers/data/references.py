@@ -68,7 +68,9 @@ def resolve(value: Any, call: Call) -> Any:
         return value
     root = Storage.join(call.services["artifacts_url"])
     if not value.uri.startswith(f"{root.rstrip('/')}/") or ".." in value.uri.split("/"):
-        raise StorageError(f"{value.uri}: is not below the artifacts ({root}); set BRAID_ARTIFACTS_URL as it was")
+        raise StorageError(
+            f"{value.uri}: is not below the artifacts ({root}); set BRAID_ARTIFACTS_URL to its earlier value"
+        )
     storage: Storage = call.services["storage"]
     data = storage.read(value.uri, max_bytes=MOST_READ_BYTES)
     if hashlib.sha256(data).hexdigest() != value.sha256:

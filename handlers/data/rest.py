@@ -138,7 +138,7 @@ def rest_pages(rest: Rest, request: RestRequest, *, timeout_s: float, most_bytes
 
 
 def _no_values(name: str) -> Any:
-    raise BadQuery(f"{{{name}}} stands for a value, and there are none here")
+    raise BadQuery(f"{{{name}}} is a placeholder, and there are no values here")
 
 
 @contextmanager

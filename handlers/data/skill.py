@@ -153,7 +153,7 @@ def _input_values(context: Context, skill: Skill, inputs: Any, call: Call) -> di
         if field not in context.data and (name in names or name not in skill.optional)
     ]
     if missing:
-        raise MissingRead(f"skill {skill.name!r} reads the field {missing[0]!r}, which nothing has written")
+        raise MissingRead(f"skill {skill.name!r} reads the field {missing[0]!r}, which no step has written")
     return {name: resolve(context.data[field], call) for name, field in fields.items() if field in context.data}
 
 

@@ -66,7 +66,7 @@ class Skill(_Part):
     produces: tuple[str, ...] = ()
     optional_produces: tuple[str, ...] = ()
     executor: Literal["llm", "rest", "action"] = "llm"
-    hitl_enabled: Literal[False] = Field(default=False, description="Waiting for people is not done by skills.")
+    hitl_enabled: Literal[False] = Field(default=False, description="Skills cannot wait for people.")
     model: str | None = None
     prompt: str = ""
     system_prompt: str = ""
@@ -179,7 +179,7 @@ def _problem(error: Any, fields: Mapping[str, Any]) -> str:
     if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
         return f"no key named {where!r}{suggest(where, [name for name in Skill.model_fields if name != 'file'])}"
     if where == "hitl_enabled":
-        return "hitl_enabled: waiting for people is not done by skills; pause the flow run in Prefect instead"
+        return "hitl_enabled: skills cannot wait for people; pause the flow run in Prefect instead"
     return f"{where}: {str(error['msg']).removeprefix('Value error, ')}"
 
 

@@ -39,7 +39,7 @@ def check_sql(sql: str) -> None:
             inside = PLACEHOLDER.search(found["quoted"])
             if inside and found["quoted"][0] == "'":
                 raise BadQuery(
-                    f"{inside[0]} stands within quotes: {found['quoted']}; write {inside[0]} alone, it is "
+                    f"{inside[0]} is inside quotes: {found['quoted']}; write {inside[0]} alone, it is "
                     "bound as a parameter (a text with more in it is joined as 'a' || {b})"
                 )
             if inside:
@@ -53,7 +53,8 @@ def check_sql(sql: str) -> None:
 
 def _name_is_refused(placeholder: str) -> str:
     return (
-        f"{placeholder} stands for a name of a table or column; parameters are values only: write the name itself, "
+        f"{placeholder} is used as the name of a table or column; parameters can only be "
+        "values: write the name itself, "
         "or choose between several queries with a switch step"
     )
 

@@ -70,7 +70,7 @@ def decode(data: bytes, *, declared: str | None = None, assumed: str | None = No
         if data.startswith(mark):
             found = _mostly(data[len(mark) :], encoding)
             if found is None:
-                raise Unreadable(f"its byte order mark says {encoding}, but most of it is something else")
+                raise Unreadable(f"its byte order mark names {encoding}, but most of its bytes are not {encoding}")
             return found
     if b"\0" in data:
         return _wide(data)

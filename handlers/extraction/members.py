@@ -85,7 +85,7 @@ def unpack(path: str, name: str, folder: str) -> dict[str, str]:
             target.unlink()
             continue
         if target.stat().st_size > member.size:
-            raise Unreadable("unpacks to more than it says, as bombs do")
+            raise Unreadable("unpacks to more than its archive declares, like a decompression bomb")
         written[member.name] = target.name
     return written
 

@@ -184,7 +184,7 @@ def unreadable_xml(name: str, error: etree.XMLSyntaxError) -> Unreadable:
         return Unreadable(f"is nested too deeply to be read: {name} has more than two thousand levels")
     if "amplification" in message:
         return Unreadable(
-            f"has entities in entities that unpack to any size, as bombs do: {name} needs too much memory"
+            f"has entities in entities that unpack to any size, like a decompression bomb: {name} needs too much memory"
         )
     return Unreadable(f"is damaged: {name} is not valid XML ({message})")
 

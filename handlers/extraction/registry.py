@@ -232,7 +232,9 @@ def read_file(file: RawFile) -> Extracted:
     extracted = format_of(file.mime_type).read(replace(file, started=time.thread_time()))
     most = max(_ALWAYS_FINE_TEXT, min(_TEXT_RATIO * len(file.data), max(_LONGEST_TEXT, len(file.data))))
     if len(extracted.text) > most:
-        raise Unreadable(f"unpacks to {len(extracted.text):,} characters, more than the {most:,} allowed, as bombs do")
+        raise Unreadable(
+            f"unpacks to {len(extracted.text):,} characters, more than the {most:,} allowed, like a decompression bomb"
+        )
     return extracted
 
 

@@ -42,7 +42,7 @@ class Balance:
         counts = {
             "new": self.processed - refreshed - changed,
             "changed": changed,
-            "made anew in part": refreshed,
+            "processed again in part": refreshed,
             "unchanged": self.unchanged,
             "set aside": self.set_aside,
         }

@@ -280,7 +280,7 @@ def _facets_to_redo(call: Call, force: bool, only_step: str | None) -> set[str]:
     if not found:
         known = sorted({step for each in call.identity.effect_fingerprints.values() for step in each.steps})
         raise FatalError(
-            f"only_step: no step that makes something stored is called {only_step!r} in this pipeline"
+            f"only_step: no step whose result is stored is named {only_step!r} in this pipeline"
             f"{suggest(only_step, known)}"
         )
     return found

@@ -59,14 +59,14 @@ def command(
     `argv` is the program and its arguments, one by one; no shell reads them. BRAID_COMMANDS must name the program. It
     sees `env` (a value `env:NAME` is a secret by reference) and, of this process's environment, only the paths of
     programs, home and temporary files. The program is ended, with all processes that it started, when the time is up or
-    the result is no longer wanted.
+    the result is no longer needed.
     """
     allowed: Sequence[str] = call.services["commands"] if "commands" in call.services else ()  # noqa: SIM401  (no mapping)
     path = find_program(program.argv, allowed)
     name, cwd = program.argv[0], program.cwd
     env, hidden = program_environment(program.env or {})
     if cwd is not None and not Path(cwd).is_dir():
-        raise FatalError(f"{cwd!r} is not a folder to run {name!r} in")
+        raise FatalError(f"{cwd!r} is not a folder, so it cannot be the working directory of {name!r}")
     whole = replace(program, argv=[path, *program.argv[1:]], env=env)
     with claim(idempotency_key, call):
         ended, output, cut = _run(whole, timeout_s, max_output_bytes, call)

@@ -63,9 +63,9 @@ def program_environment(env: Mapping[str, str]) -> tuple[dict[str, str], list[st
     """
     for name in sorted(env):
         if not _NAME.fullmatch(name) or "\0" in env[name]:
-            raise FatalError(f"env sets {name!r}, which cannot be a variable")
+            raise FatalError(f"env sets {name!r}, which is not a valid name of a variable")
         if _CHOOSES.fullmatch(name):
-            raise FatalError(f"env sets {name!r}, which can decide what is run; leave it to the machine")
+            raise FatalError(f"env sets {name!r}, which can change the program that runs; remove it")
     look_up, found, hidden = Secrets(), dict[str, str](), list[str]()
     for name, value in env.items():
         found[name] = look_up(value) if value.startswith("env:") else value

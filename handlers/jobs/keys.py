@@ -79,7 +79,7 @@ class JobKeys:
 
 
 def _key_is_held(job: str, key: str, by: str) -> str:
-    return f"{job}: its idempotency key {key!r} is being worked on by {by}; run this when that has ended"
+    return f"{job}: its idempotency key {key!r} is in use by {by}; run this job again when that one has ended"
 
 
 def claim(key: str | None, call: Call) -> contextlib.AbstractContextManager[None]:

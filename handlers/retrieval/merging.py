@@ -156,7 +156,7 @@ def filter_access(
     """
     where = TagFilter.all_of(access, filters, tags, question.filters if question else None)
     if required and not access:
-        raise FatalError("filter_access: this pipeline answers only with `access` given, for example {user: [ann]}")
+        raise FatalError("filter_access: this pipeline needs the parameter `access`, for example {user: [ann]}")
     if where:
         store: IndexReader = call.services["index_store"]
         known = store.tags_of({hit.document_id for hit in results})

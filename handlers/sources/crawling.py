@@ -81,7 +81,7 @@ def no_robots() -> RobotFileParser:
 
 
 def not_allowed(root: str, uri: str) -> PassedOver:
-    return PassedOver(uri, name_below(root, uri), "robots", "robots.txt does not allow it")
+    return PassedOver(uri, name_below(root, uri), "robots", "robots.txt forbids it")
 
 
 def name_below(root: str, uri: str) -> str:

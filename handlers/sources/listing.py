@@ -222,7 +222,7 @@ class _Survey:
             for file in files:
                 if file is not chosen:
                     self._leave_out(
-                        file, "duplicate", f"the same as {chosen.name} but for the Unicode form of its name"
+                        file, "duplicate", f"the same as {chosen.name}, except for the Unicode form of its name"
                     )
             if limit is not None and taken >= limit:
                 self._leave_out(chosen, "limit", RULES["limit"])

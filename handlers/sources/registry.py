@@ -149,7 +149,7 @@ def kind_of(place: str) -> SourceKind:
     kind, plus, _ = scheme.partition("+")
     if plus and kind in known and kind != "files":
         ours = ", ".join(f"{each}://" for each in known[kind].schemes)
-        raise StorageError(f"{place}: a source of kind {kind!r} has a place that begins with {ours}")
+        raise StorageError(f"{place}: a source of kind {kind!r} needs a place that begins with {ours}")
     return known["files"]
 
 

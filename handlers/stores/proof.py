@@ -78,10 +78,10 @@ def differences(stored: StoredDocument, fresh: StoredDocument) -> list[Differenc
         ("facts", _facts(stored, fresh)),
     ):
         if chunk_ids:
-            found.append(Difference(document_id, facet, f"differ of {len(chunk_ids)} passages", tuple(chunk_ids)))
+            found.append(Difference(document_id, facet, f"of {len(chunk_ids)} passages differ", tuple(chunk_ids)))
     stale = outdated_facets(stored.fingerprint, parse_facets(fresh.fingerprint))
     if stale:
-        found.append(Difference(document_id, "fingerprint", f"is another one of {', '.join(sorted(stale))}"))
+        found.append(Difference(document_id, "fingerprint", f"differs for {', '.join(sorted(stale))}"))
     return found
 
 
@@ -150,7 +150,7 @@ def _of_vectors(flaws: Sequence[Flaw], made: Mapping[str, StoredDocument]) -> li
         if each.kind == "vector":
             damaged.setdefault(each.document_id, []).append(each.chunk_id)
     return [
-        Difference(document_id, "vectors", f"are damaged of {len(ids)} passages", tuple(ids))
+        Difference(document_id, "vectors", f"of {len(ids)} passages are damaged", tuple(ids))
         for document_id, ids in damaged.items()
         if document_id in made
     ]

@@ -25,8 +25,8 @@ def facet_is_missing(document_id: str, count: int, facet: Facet) -> DocumentOver
 
 def facet_was_remade(document_id: str, count: int, facet: Facet) -> DocumentOvertaken:
     return DocumentOvertaken(
-        f"document {document_id!r}: {count} of its chunks have {facet} that another run has made in another way "
-        "meanwhile: ingest it again"
+        f"document {document_id!r}: another run has meanwhile replaced the {facet} of {count} of its chunks: "
+        "ingest it again"
     )
 
 
@@ -86,7 +86,7 @@ def index_version_is_missing(name: str, names: Sequence[str]) -> FatalError:
 
 
 def index_version_is_active(name: str) -> FatalError:
-    return FatalError(f"version {name!r} is the one that questions go to: switch to another one first")
+    return FatalError(f"version {name!r} is in use for questions: switch to another version first")
 
 
 def index_version_is_being_built(name: str) -> FatalError:

@@ -158,7 +158,7 @@ def test_files_stay_below_the_artifacts(services: Services, tmp_path: Path) -> N
         text = f"prompt: x\nsteps: [{{type: text_to_image, params: {{output_file: '{name}.png'}}}}]"
         result, _ = run_chain(text, services=services)
         assert result.status == "failed"
-        assert "leads out of the artifacts" in str(result.errors)
+        assert "is outside of the artifacts folder" in str(result.errors)
     result, fields = run_chain("prompt: x\noutput_dir: out/here\nsteps: [{type: text_to_image}]", services=services)
     assert result.status == "succeeded", result.errors
     assert fields["image"].uri.startswith(f"file://{tmp_path}/artifacts/default/out/here/")

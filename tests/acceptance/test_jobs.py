@@ -27,7 +27,7 @@ ACCOUNTS = [f"ingest_gmail_acct{number}" for number in range(1, 5)]
 
 
 class Gauge:
-    """How many jobs were at work at once: each waits a moment for as many others as there may be."""
+    """How many jobs ran at once: each job waits a moment for as many others as may run beside it."""
 
     def __init__(self) -> None:
         self.most = self.now = 0

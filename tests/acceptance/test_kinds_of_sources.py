@@ -23,7 +23,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 @pytest.fixture(scope="module", autouse=True)
 def documented() -> Iterator[Mapping[str, Any]]:
-    """What the page on kinds of your own makes."""
+    """The source kind that the page on your own kinds defines."""
     module = ModuleType("documented_kind")
     sys.modules[module.__name__] = module
     for code in blocks(ROOT / "docs" / "kinds" / "own.md", "python"):

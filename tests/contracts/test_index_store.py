@@ -61,7 +61,7 @@ def test_nothing_is_found_before_it_is_published(store: IndexStore) -> None:
     assert row.content_sha256 == document("a", "storm over the river Ouse").content_sha256
 
 
-def test_a_hit_tells_where_it_stands(store: IndexStore) -> None:
+def test_a_hit_has_its_place_in_the_document(store: IndexStore) -> None:
     ingest(store, document("a", "bridge\nthe violin"))
     [hit] = store.search_terms({"violin": 1.0})
     assert (hit.document_id, hit.name, hit.heading, hit.page, hit.found_by) == ("a", "a.txt", "H", 1, "keyword")
@@ -88,7 +88,7 @@ def test_keyword_scores_are_bm25(store: IndexStore) -> None:
 
 
 def test_a_filter_answers_as_an_index_without_the_others_does(store: IndexStore) -> None:
-    """Neither a score nor an order depends on a document that the filter excludes: it may be secret that there is one."""
+    """Neither a score nor an order depends on a document that the filter excludes: its existence may be secret."""
     permitted = [
         document("a", "storm storm river", tags=[("team", "sea")]),
         document("b", "storm bridge train violin orchard", tags=[("team", "sea"), ("level", "open")]),

@@ -79,7 +79,7 @@ def test_they_are_content(store: IndexStore) -> None:
 
 
 def embed_reversed(chunks: Sequence[Chunk]) -> Embeddings:
-    """As another model does."""
+    """Token vectors as another model would return them."""
     rows = np.ascontiguousarray(embed(chunks).vectors[:, ::-1])
     packed = tuple(pack(np.ascontiguousarray(token_vectors(chunk.text)[:, ::-1])) for chunk in chunks)
     return Embeddings(tuple(chunk.id for chunk in chunks), rows, "reversed", packed)

@@ -26,7 +26,7 @@ from tests.support.profiles import scaled
 
 
 def moved(store: IndexStore, old: str, new: Document, **options: Any) -> Rename:
-    """The rename of a document whose chunks stay as they are, but for their ids."""
+    """The rename of a document whose chunks change only their ids."""
     pairs = zip(store.chunks_of(old), chunks_of(new), strict=True)
     return Rename(old, new, {before.id: after.id for before, after in pairs}, **options)
 
@@ -132,7 +132,7 @@ def test_renames_that_cannot_be_are_refused_whole(store: IndexStore) -> None:
     assert store.fingerprint() == rebuilt(document("a", "storm"), document("z", "storm")).fingerprint()
 
 
-def test_a_sweep_takes_what_dead_runs_left_and_nothing_else(store: IndexStore) -> None:
+def test_a_sweep_removes_data_of_dead_runs_and_nothing_else(store: IndexStore) -> None:
     ingest(store, document("a", "storm of York"))
     before = store.fingerprint()
     stage(store, [document("a", "violin of Goole")], run="dead")
@@ -469,7 +469,7 @@ def test_a_failed_document_says_what_was_tried_until_it_is_requeued(store: Index
     assert store.requeue(["a"]) == 0
 
 
-def test_a_sweep_takes_at_once_what_runs_left_that_are_known_to_be_dead(store: IndexStore) -> None:
+def test_a_sweep_immediately_removes_data_of_runs_known_to_be_dead(store: IndexStore) -> None:
     stage(store, [document("a", "storm")], run="dead")
     stage(store, [document("b", "river")], run="elsewhere")
     assert store.sweep(alive=["me"], dead=["dead"]).versions == 1

@@ -63,7 +63,7 @@ def begin(store: IndexStore, model: str = NEW, name: str | None = None) -> Index
 
 
 def content(store: IndexStore) -> list[StoredDocument]:
-    """Everything that a version of an index has, without vectors, and without when and by which run."""
+    """The content of a version of an index, without vectors, times and run ids."""
     ids = [state.id for state in store.document_states()]
     read = [each for each in store.read_documents(ids) if each.searchable]
     return [replace(each, vectors={}, run_id="", fingerprint="") for each in read]
@@ -185,7 +185,7 @@ def test_only_two_versions_are_there_at_a_time(store: IndexStore) -> None:
         store.begin_version(NEW, "other")
     with pytest.raises(FatalError, match="no version '7'; it has '1', '2'"):
         store.switch_version("7")
-    with pytest.raises(FatalError, match="version '1' is the one that questions go to"):
+    with pytest.raises(FatalError, match="version '1' is in use for questions"):
         store.remove_version("1")
     store.switch_version("2")
     assert store.begin_version("third", "chosen") == "chosen"

@@ -33,7 +33,7 @@ def writers(store: IndexStore, chunks: Sequence[Chunk], model: str, run: str) ->
 
 
 def made_by(store: IndexStore, text: str, model: str) -> None:
-    """Stage and publish a document of which a model makes everything."""
+    """Stage and publish a document whose facets are all made by one model."""
     made = document("a", text)
     chunks = chunks_of(made)
     for write in writers(store, chunks, model, model).values():
@@ -127,7 +127,7 @@ def test_what_two_runs_make_in_different_ways_is_never_mixed(store: IndexStore, 
     assert store.statistics() == fresh.statistics()
 
 
-def test_what_a_dead_run_left_is_not_published_with_what_the_next_stages(store: IndexStore) -> None:
+def test_staged_data_of_a_dead_run_is_not_published_with_that_of_the_next(store: IndexStore) -> None:
     made = document("a", "storm at York\nriver")
     stage(store, [made], run="dead")
     chunks = chunks_of(made)
@@ -147,7 +147,7 @@ def test_a_refresh_is_refused_when_another_run_has_made_something_anew_meanwhile
     store.publish(stage(store, [document("b", "bridge")]))
     assert store.restate([Restatement("a", fingerprint="vectors=zero terms=two graph=zero", run_id="two")]) == 1
     before = store.fingerprint()
-    with pytest.raises(FatalError, match="'a': 2 of its chunks have terms that another run has made in another way"):
+    with pytest.raises(FatalError, match="'a': another run has meanwhile replaced the terms of 2 of its chunks"):
         store.restate(
             [
                 Restatement("b", revision="r"),

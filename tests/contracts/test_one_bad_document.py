@@ -1,4 +1,4 @@
-"""Whatever goes wrong with some documents, in any handler and on any store, the others are exactly as without them."""
+"""If some documents fail, in any handler and on any store, the others are stored exactly as without them."""
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +45,7 @@ def fail(text: str, place: str) -> None:
 
 
 class PoisonedEmbedder:
-    """An embedder that some texts are too much for."""
+    """An embedder that fails for some texts."""
 
     def __init__(self) -> None:
         self._inner = make_embedder("hashing")
@@ -60,7 +60,7 @@ class PoisonedEmbedder:
 
 
 class PoisonedStore:
-    """A store that refuses some documents, as one whose driver cannot take a value."""
+    """A store that refuses some documents, like one whose driver cannot store a value."""
 
     def __init__(self, store: IndexStore) -> None:
         self._store = store
@@ -94,7 +94,7 @@ class PoisonedStore:
 
 
 def poison(patch: pytest.MonkeyPatch) -> None:
-    """Let the functions under the handlers fail for texts that say so."""
+    """Let the functions that handlers call fail for texts that contain a marker."""
 
     def failing(module: Any, name: str, place: str, text_of: Callable[..., str]) -> None:
         real = getattr(module, name)
@@ -118,7 +118,7 @@ def poison(patch: pytest.MonkeyPatch) -> None:
 
 
 class PoisonedExtractor:
-    """The extractor of the registry, and a parser that some files are too much for."""
+    """The extractor of the registry, and a parser that fails for some files."""
 
     def extract(self, file: Any) -> Any:
         from handlers.extraction import RegistryExtractor
@@ -149,7 +149,7 @@ def ingested(source: Path, store: Any, home: Path) -> RunResult:
 
 
 def content(store: IndexStore) -> dict[str, Any]:
-    """All that the index has of each document that is searchable, without what depends on where the files are."""
+    """The stored content of each searchable document, without parts that depend on the location of the files."""
     found: dict[str, Any] = {}
     states = store.document_states()
     names, mentions = {state.id: state.name for state in states}, store.mentions(WORDS)

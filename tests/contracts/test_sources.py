@@ -1,4 +1,4 @@
-"""Every kind of source keeps the same promises; the checks are those that kinds of your own have to pass, too."""
+"""Every kind of source passes the same checks, which your own kinds have to pass too."""
 
 import zipfile
 from collections.abc import Iterator

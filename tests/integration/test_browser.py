@@ -137,7 +137,7 @@ def artifact_of(operated: Operated, run: Any, key: str) -> Any:
 
 
 def is_drawn(browser: Any) -> bool:
-    """Whether the page shows a picture of ours, as wide as it should be and not wider than the window."""
+    """Whether the page shows one of Braid's pictures, in its right width and within the window."""
     return browser.execute_script(
         "return [...document.querySelectorAll('img')].some(one => one.src.startsWith('data:image/svg+xml')"
         " && one.complete && one.naturalWidth >= 900 && one.getBoundingClientRect().right <= innerWidth)"
@@ -153,7 +153,7 @@ def see(browser: Any, *texts: str) -> None:
 
 
 def page_text(browser: Any) -> str:
-    """What can be read on the page; asked for in one go, since the page redraws itself at any time."""
+    """The text of the page, read in one call, since the page can redraw at any time."""
     return browser.execute_script("return document.body ? document.body.innerText : ''")
 
 
@@ -195,7 +195,7 @@ def click(browser: Any, text: str) -> None:
 
 
 def submitted(browser: Any, client: Any, deployment: Any) -> Any:
-    """The run that the form starts; pressed again where the page was not ready to take it."""
+    """The run that the form starts; the button is pressed again if the page was not ready."""
     form, pressed = browser.current_url, -math.inf
 
     def press() -> Any:
@@ -226,7 +226,7 @@ while (texts.nextNode()) texts.currentNode.data = texts.currentNode.data.replace
 
 
 def pictured(browser: Any, name: str, show: Callable[[], None]) -> None:
-    """Go where `show` goes; with BRAID_SCREENSHOTS, keep what is there as pictures, light and dark."""
+    """Go where `show` goes; with BRAID_SCREENSHOTS, save screenshots, light and dark."""
     folder = os.environ.get("BRAID_SCREENSHOTS")
     for scheme, end in (("dark", "-dark"), ("light", "")) if folder else (("", ""),):
         if folder:

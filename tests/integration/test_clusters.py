@@ -1,4 +1,4 @@
-"""`task_runner: dask` on a real cluster: another place, and nothing else that anybody could tell."""
+"""`task_runner: dask` on a real cluster: calls run elsewhere, and nothing else differs."""
 
 import asyncio
 import importlib.util
@@ -159,7 +159,7 @@ async def test_a_call_that_waits_for_a_place_in_the_cluster_never_begins_once_it
     assert not list(tmp_path.glob("*/gone"))
 
 
-async def test_an_error_there_is_the_error_here_and_what_it_cost_counts(dask_address: str) -> None:
+async def test_an_error_on_the_cluster_is_the_same_error_here_and_its_cost_counts(dask_address: str) -> None:
     ended = await run({"steps": ["spend_in_the_cluster_and_fail"]}, {}, dask_address)
     (outcome,) = ended.outcomes
     assert (outcome.status, outcome.cost) == ("failed", {"tokens": 7.0})

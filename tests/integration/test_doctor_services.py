@@ -46,7 +46,7 @@ def test_the_endpoint_is_asked_for_its_models_and_for_nothing_else(openai_server
     assert "test-model" in finding.text
     speaks = only(**endpoint, content_provider="openai", content_models='{"elevenlabs": "tts-9"}')
     assert "does not list 'tts-9' (BRAID_CONTENT_MODELS)" in speaks.text
-    assert only(**endpoint).text.endswith("used for nothing; set BRAID_CHAT_MODEL or BRAID_EMBEDDING_MODEL")
+    assert only(**endpoint).text.endswith("no setting uses them; set BRAID_CHAT_MODEL or BRAID_EMBEDDING_MODEL")
 
 
 def test_an_endpoint_that_refuses_the_key_is_an_error_without_the_key(openai_server: OpenAIServer) -> None:

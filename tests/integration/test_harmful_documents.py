@@ -27,7 +27,7 @@ HARM: dict[bytes, tuple[Callable[..., Any], tuple[Any, ...], str]] = {
 
 
 class HarmfulParsers:
-    """The sandbox of an ingestion, in which some files do harm: those that say so."""
+    """The sandbox of an ingestion in which files with a marker do harm."""
 
     def __init__(self) -> None:
         self._sandbox = Sandbox(cpu_s=1.0, memory_bytes=400_000_000)
@@ -87,7 +87,7 @@ def test_harm_is_done_to_nobody_else(folder: Path):
     store.close()
 
 
-def test_what_the_machine_did_is_tried_again_and_what_the_document_did_is_not(folder: Path):
+def test_failures_of_the_machine_are_retried_and_those_of_a_document_are_not(folder: Path):
     write(folder, {"killed.html": "<p>harm: killed", "leave.html": "<p>harm: leave"})
     ingest(folder)
     again = ingest(folder)

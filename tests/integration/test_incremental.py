@@ -84,7 +84,9 @@ def changed_pipeline(settings: Settings, folder: Path, old: str, new: str) -> An
     return load_pipeline(place)
 
 
-def test_a_changed_option_runs_only_what_rests_on_it(settings: Settings, source: Path, tmp_path: Path) -> None:
+def test_a_changed_option_reruns_only_the_steps_that_depend_on_it(
+    settings: Settings, source: Path, tmp_path: Path
+) -> None:
     other = changed_pipeline(
         settings, tmp_path, "- generate_summary", "- {handler: generate_summary, options: {sentences: 1}}"
     )
@@ -174,7 +176,7 @@ def test_a_title_that_was_the_name_of_the_file_follows_it(tmp_path: Path) -> Non
     assert content(settings) == rebuilt(tmp_path, source)
 
 
-def test_what_is_gone_leaves_only_when_told_and_never_too_much_of_it(
+def test_missing_documents_are_removed_only_on_request_and_never_too_many_at_once(
     settings: Settings, source: Path, tmp_path: Path
 ) -> None:
     before = content(settings)
@@ -234,7 +236,9 @@ def test_new_tags_alone_are_noted_without_reading_anything(settings: Settings, s
     assert content(settings) == rebuilt(tmp_path, source, tags=tags)
 
 
-def test_a_broken_document_is_not_tried_again_until_it_or_the_wish_changes(settings: Settings, source: Path) -> None:
+def test_a_broken_document_is_not_tried_again_until_it_changes_or_a_retry_is_requested(
+    settings: Settings, source: Path
+) -> None:
     write(source, {"broken.pdf": "%PDF-1.4 this is none"})
     assert [failure.item for failure in ingest(settings, source).failures] == ["broken.pdf"]
     again = ingest(settings, source)

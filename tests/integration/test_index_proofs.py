@@ -1,4 +1,4 @@
-"""`braid index prove` makes each document as it was made: by its pipeline, with its parameters and the tags of its source."""
+"""`braid index prove` processes each document as its ingestion did: same pipeline, parameters and tags of its source."""
 
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def test_documents_of_an_earlier_way_are_made_in_that_way(settings: Settings, tm
     assert prove_index(settings, catalog, "docs@trial").holds
     # The other version shares terms and vectors, which the trial has remade; its fingerprints no longer describe them.
     found = prove_index(settings, catalog, "docs")
-    assert {each.detail for each in found.differences} == {"is another one of terms, vectors"}
+    assert {each.detail for each in found.differences} == {"differs for terms, vectors"}
 
 
 def test_a_named_source_is_made_with_its_tags(settings: Settings, tmp_path: Path) -> None:

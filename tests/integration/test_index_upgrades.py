@@ -57,14 +57,14 @@ def answers(store: IndexStore) -> dict[str, Any]:
 
 
 def go_on(store: IndexStore) -> None:
-    """Everything that writes, on an index that was upgraded."""
+    """Every writing operation, on an index that was upgraded."""
     ingest(store, document("b", "bridge\nriver train"), document("e", "Ada Lovelace storm"), run="r2")
     store.delete(["a"])
     store.put_failures([FailedDocument("d", "d.txt", "u", "broken", tried="v2")])
 
 
 def make_older_postgres(url: str, version: int) -> str:
-    """The URL of an index as that version made it, with what `fill` puts into one of now."""
+    """The URL of an index of an older schema version, with the content that `fill` writes into a current index."""
     new = open_index(index_url(url, "new"))
     fill(new)
     new.close()
@@ -158,7 +158,7 @@ def test_an_index_that_cannot_be_upgraded_is_refused_untouched(
 
 
 def _mark(older: str, version: int) -> None:
-    """Let an index say that another version made it."""
+    """Set the schema version that an index reports."""
     if "://" not in older:
         with sqlite3.connect(older) as connection:
             connection.execute(f"PRAGMA user_version = {version}")

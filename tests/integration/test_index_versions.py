@@ -1,4 +1,4 @@
-"""A change of model from ingestion to answer: the new one is built beside, questions go to the old one until it is whole."""
+"""A change of model, from ingestion to answer: questions use the old version until the new one is complete."""
 
 import json
 import sqlite3
@@ -71,7 +71,7 @@ def test_another_model_is_built_beside_and_switched_to_when_it_is_whole(settings
     assert len(asked(new, index="docs@2")) > 0
     second = ingest(new, tmp_path / "two")
     assert second.context.data["index_version"]["active"] == "2"
-    assert "; questions go to version 2 now, which is whole" in second.summary
+    assert "; questions use version 2 now, which is complete" in second.summary
     assert versions(settings)[0] == ("2", "active", "multilingual-e5-small")
     assert {hit.id for hit in asked(settings)} == {hit.id for hit in found}
     again = ingest(new, tmp_path / "one")

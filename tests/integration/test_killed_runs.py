@@ -46,7 +46,7 @@ def test_a_resumed_run_ends_as_an_undisturbed_one(reports: list[dict[str, Any]])
     assert len({report["outcomes"] for report in reports}) == 1
 
 
-def test_exactly_what_was_not_kept_is_done_again(reports: list[dict[str, Any]]) -> None:
+def test_exactly_the_calls_without_kept_results_run_again(reports: list[dict[str, Any]]) -> None:
     for report in reports:
         assert report["reused"] == report["kept"], report
         assert report["again"] == CALLS_OF_A_RUN - report["kept"], report
@@ -55,7 +55,7 @@ def test_exactly_what_was_not_kept_is_done_again(reports: list[dict[str, Any]]) 
         assert len(report["twice"]) <= 4, report
 
 
-def test_what_a_killed_run_had_paid_for_what_was_kept_of_it_is_known(reports: list[dict[str, Any]]) -> None:
+def test_the_cost_of_the_kept_results_of_a_killed_run_is_known(reports: list[dict[str, Any]]) -> None:
     for report in reports:
         assert report["doubled"] <= report["paid"] <= report["doubled"] + len(report["twice"]), report
     assert max(report["paid"] for report in reports if report["killed"]) == 10

@@ -1,4 +1,4 @@
-"""Text in many scripts, all the way: chunks within their limits, found by a word of theirs, marked in the right place."""
+"""Text in many scripts, end to end: chunks stay within limits, are found by their words, and are highlighted correctly."""
 
 import pytest
 

@@ -33,7 +33,7 @@ pytestmark = [
 
 @dataclass(frozen=True)
 class Queue:
-    """Runs in processes of their own, one after the other, by a limit of the server's; they note when they start and end."""
+    """Runs in separate processes, one after the other because of a server-side limit; they record when they start and end."""
 
     name: str
     folder: Path
@@ -51,7 +51,7 @@ class Queue:
 
 @pytest.fixture(scope="module")
 def killed_in_seat(operated: Operated, tmp_path_factory: pytest.TempPathFactory) -> Queue:
-    """A run was killed while it had the only seat; before everything else, since its lease goes on for a minute."""
+    """A run was killed while it held the only slot; comes first, since its lease lasts for a minute."""
     queue = Queue(f"api-{uuid4().hex[:8]}", tmp_path_factory.mktemp("queue"), operated)
     (queue.folder / "notes").touch()
     killed = queue.start("600")

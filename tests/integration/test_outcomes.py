@@ -178,7 +178,7 @@ def test_what_this_user_may_not_read_is_left_out_and_never_pruned(settings: Sett
 
 @contextmanager
 def somebody_else(folder: Path) -> Iterator[None]:
-    """Root may read everything, so be another user for a moment, who may use the folder."""
+    """Become another user for a moment, who may use the folder, since root may read everything."""
     if os.geteuid() != 0:
         yield
         return
@@ -197,7 +197,7 @@ def somebody_else(folder: Path) -> Iterator[None]:
             os.chmod(each, mode)
 
 
-def test_strict_makes_what_may_have_been_meant_a_failure_after_the_rest_was_ingested(
+def test_strict_counts_left_out_files_as_failures_after_the_others_were_ingested(
     settings: Settings, tmp_path: Path
 ) -> None:
     source = tmp_path / "in"

@@ -1,4 +1,4 @@
-"""A query that reads is one statement that reads, whatever its text; its session is gone with it; its rows are bounded."""
+"""A read-only query is one reading statement, whatever its text; its session ends with it; its rows are bounded."""
 
 from pathlib import Path
 from typing import Any

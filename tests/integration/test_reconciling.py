@@ -30,7 +30,7 @@ CASES = {
 
 
 def record(run_id: str, flow_run_id: str, status: str, started: float) -> RunRecord:
-    """That of an execution whose process is gone: its last heartbeat was long ago."""
+    """The record of an execution whose process is gone: its last heartbeat was long ago."""
     return RunRecord(
         run_id=run_id,
         pipeline="night",

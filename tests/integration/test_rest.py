@@ -1,4 +1,4 @@
-"""REST queries against a real web server: pages, selections, and everything they must not reach or reveal."""
+"""REST queries against a real web server: pages, selections, and the hosts and secrets that they must not reach or reveal."""
 
 from collections.abc import Iterator
 from pathlib import Path

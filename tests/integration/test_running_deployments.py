@@ -1,4 +1,4 @@
-"""`from deployments import run` as a Prefect flow: recorded with its flow run."""
+"""`deployments.run` inside a Prefect flow: the record names the flow run."""
 
 from pathlib import Path
 

@@ -104,7 +104,7 @@ def test_a_download_that_ends_too_soon_is_no_content(proxy: Proxy, storage: Stor
 @pytest.mark.parametrize(
     ("fault", "kind", "message"),
     [
-        (Fault(301, "PermanentRedirect"), StorageUnusable, r"sends every request elsewhere \(301\); check .*https://"),
+        (Fault(301, "PermanentRedirect"), StorageUnusable, r"redirects every request \(301\); check .*https://"),
         (Fault(307, "TemporaryRedirect"), StorageUnusable, "check BRAID_S3_REGION, and whether BRAID_S3_ENDPOINT_URL"),
         (Fault(400, "AuthorizationHeaderMalformed"), StorageUnusable, "BRAID_S3_REGION"),
         (Fault(400, "ExpiredToken"), StorageUnusable, "credentials have expired"),
@@ -181,7 +181,9 @@ def test_a_server_without_conditional_writes_is_refused_for_what_needs_them(
     proxy: Proxy, storage: Storage, uri: str, fault: Fault, said: str
 ):
     proxy.fault = lambda method, path: method == "PUT" and fault
-    with pytest.raises(StorageUnusable, match=rf"{said}\); use one that does, or a folder, for BRAID_ARTIFACTS_URL"):
+    with pytest.raises(
+        StorageUnusable, match=rf"{said}\); use a server that does, or a folder, for BRAID_ARTIFACTS_URL"
+    ):
         storage.write(f"{uri}.new", b"1", exclusive=True)
 
 

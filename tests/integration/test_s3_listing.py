@@ -54,7 +54,7 @@ def client(server: S3Server) -> Any:
 
 @pytest.fixture(scope="module")
 def large(s3_server: S3Server) -> tuple[str, dict[str, bytes]]:
-    """A prefix of many keys in nested folders, a few of which have text in them; and what is there."""
+    """A prefix of many keys in nested folders, a few of them with text; and the expected listing."""
     prefix = f"{s3_server.bucket}/{uuid.uuid4()}"
     content = {
         f"{n % 7}/{n % 3}/{n:05}.{'txt' if n % (KEYS // TEXTS) == 0 else 'bin'}": f"Storm {n}." for n in range(KEYS)

@@ -1,4 +1,4 @@
-"""`braid serve` as people start it: REST with curl's eyes, several workers, tokens, PostgreSQL, and its end."""
+"""`braid serve` as people start it: REST as curl sees it, several workers, tokens, PostgreSQL, and shutdown."""
 
 import json
 import re

@@ -79,7 +79,7 @@ async def call(client: Any, tool: str, **given: Any) -> Any:
 
 
 async def check_tools(client: Any, documents: list[Tagged], openai_server: OpenAIServer) -> None:
-    """Every tool answers, for somebody to whom these documents exist."""
+    """Every tool answers a caller who may see these documents."""
     tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     assert set(tools) == {"search", "ask", "get_document", "list_indexes", "ingest"}
     assert all(tool.description for tool in tools.values())

@@ -1,4 +1,4 @@
-"""Ingestion in shards on real workers: one of them is killed, and the coordinator as well, and nothing is lost or twice."""
+"""Ingestion in shards on real workers: one worker and the coordinator are killed, and no document is lost or stored twice."""
 
 import asyncio
 import os

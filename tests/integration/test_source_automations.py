@@ -31,7 +31,7 @@ async def test_automations_follow_the_file() -> None:
 
     text = "a: {place: /srv/a, fresh_within: 1h, max_set_aside_share: 0.05}\nb: {place: /srv/b}"
     stale, wrong = (
-        f"Braid, {PROJECT}: source a {what}" for what in ("is not fresh as promised", "was not ingested well")
+        f"Braid, {PROJECT}: source a {what}" for what in ("is older than promised", "was not ingested successfully")
     )
     async with get_client() as client:
 
@@ -107,10 +107,10 @@ def test_a_broken_promise_and_a_failed_night_call_the_webhook_once_each(operated
         time.sleep(12)  # another period without an ingestion
     by_source = {each["source"]: each for each in told}
     assert len(told) == len(by_source) == 2
-    assert by_source["good"]["what"] == "is not fresh as promised"
+    assert by_source["good"]["what"] == "is older than promised"
     assert (by_source["night"]["event"], by_source["night"]["what"]) == (
         "braid.ingestion.failed",
-        "was not ingested well",
+        "was not ingested successfully",
     )
     assert stale_events() == [("braid.source.good", 1)]
     # The index is an asset with its source upstream; the event leads to the run, since this server has no pages of assets.

@@ -90,7 +90,7 @@ def test_states_when_branches_are_skipped() -> None:
 def run_side_by_side(
     stage: Stage, lines: list[Any], expected: Mapping[str, str]
 ) -> tuple[RunResult, dict[str, tuple[str | None, str]], tuple[str | None, str]]:
-    """Run the lines as the branches of one flow run; its result, and what the server says of its task runs and of itself."""
+    """Run the lines as branches of one flow run; return its result, and the server's states of the flow run and its task runs."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 

@@ -25,7 +25,7 @@ pytestmark = [
 
 
 class Nights:
-    """A deployment whose runs wait until they are let go, and its flow runs, which this process carries out."""
+    """A deployment whose runs wait until they are released, and its flow runs, which this process executes."""
 
     def __init__(self, overlap: str) -> None:
         from flows.translator import INDEX, Turns, translate
@@ -79,7 +79,7 @@ class Nights:
         return str((await client.read_flow_run(flow_run)).state_name)
 
     async def levels_of(self, client: Any, flow_run: UUID, text: str) -> list[int]:
-        """The levels of the log lines of a run that begin so; waits for one, since logs are sent in batches."""
+        """The levels of a run's log lines with this prefix; waits for one, since logs are sent in batches."""
         from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
         async with asyncio.timeout(60):

@@ -1,4 +1,4 @@
-"""`braid watch` of a real S3 server: whatever changes is in the index after the next listing, and is fetched once."""
+"""`braid watch` of a real S3 server: every change is in the index after the next listing, and is fetched once."""
 
 import asyncio
 from collections import Counter

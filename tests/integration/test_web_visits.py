@@ -1,4 +1,4 @@
-"""A page that has not changed since the last listing is asked for with its validators, and its body is not sent."""
+"""An unchanged page is requested with its validators (ETag, date), and the server does not send its body again."""
 
 from collections import Counter
 from pathlib import Path
@@ -11,7 +11,7 @@ HTML = {"content-type": "text/html"}
 
 
 class Site:
-    """Pages with an ETag, a date or nothing, that answers 304 where a page is as it was."""
+    """A server of pages with an ETag, a date or neither; it answers 304 if a page is unchanged."""
 
     def __init__(self) -> None:
         self.pages = {"/docs/": (LINKS, {"etag": '"1"'}), "/docs/one.html": ("one", {"etag": '"a"'})}

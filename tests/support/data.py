@@ -1,4 +1,4 @@
-"""Running one data step, or a few, as a run would: planned, then called with real services."""
+"""Runs one data step, or a few, as a pipeline run does: planned, then called with real services."""
 
 import asyncio
 from collections.abc import Mapping

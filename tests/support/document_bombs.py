@@ -27,7 +27,7 @@ MB = 1_000_000
 
 
 def times(text: str, count: float, end: str = "") -> Bomb:
-    """A text that is one text many times, with an end as many times."""
+    """One text repeated many times, followed by an end text repeated as often."""
     return lambda share: (text * int(count * share) + end * int(count * share)).encode()
 
 
@@ -122,7 +122,7 @@ def pdf_page(contents: bytes, resources: bytes = b"/Font << /F1 5 0 R >>", *more
 
 
 def form_that_draws_itself() -> bytes:
-    """A form that draws itself twice: a text without an end, in which a parser calls itself without an end."""
+    """A form that draws itself twice: endless text, and endless recursion in a parser."""
     form = pdf_stream(
         b"/X Do /X Do", b"/Type /XObject /Subtype /Form /BBox [0 0 9 9] /Resources << /XObject << /X 6 0 R >> >>"
     )
@@ -144,7 +144,7 @@ def nested_forms(share: float) -> bytes:
 
 
 def zeros(size: int, packer: Callable[[], object]) -> bytes:
-    """Zeros, packed, without ever having all of them."""
+    """Compressed zeros, made without ever holding all of them in memory."""
     packing, block = packer(), bytes(MB)
     parts = [packing.compress(block) for _ in range(max(1, size // MB))]  # type: ignore[attr-defined]
     return b"".join((*parts, packing.flush()))  # type: ignore[attr-defined]
@@ -198,7 +198,7 @@ def many_parts(share: float) -> bytes:
 
 
 def sparse_tar(share: float) -> bytes:
-    """A file of a terabyte, none of which is in the archive."""
+    """A file whose declared size is a terabyte, with no data in the archive."""
     info = tarfile.TarInfo("sparse.txt")
     info.type, info.size = tarfile.GNUTYPE_SPARSE, 0
     header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
@@ -254,7 +254,7 @@ def looping_tiff(share: float) -> bytes:
 
 
 def looping_ole(name: str) -> Bomb:
-    """A container of old office programs whose table of sectors leads back to itself."""
+    """An old Office container whose sector table is a loop."""
 
     def make(share: float) -> bytes:
         head = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(16) + struct.pack("<HHHHH", 0x3E, 3, 0xFFFE, 9, 6) + bytes(6)

@@ -1,6 +1,6 @@
-"""Edition after edition of a folder is ingested, and killed at another write each time: `python -m tests.support.editions URL HOME`.
+"""Ingests edition after edition of a folder, and kills the run at another write each time: `python -m tests.support.editions URL HOME`.
 
-Every passage says its edition, so that a reader can tell a mixture. A line goes to stdout when an edition is complete.
+Every passage names its edition, so that a reader can detect a mixture. A line goes to stdout when an edition is complete.
 """
 
 import sys

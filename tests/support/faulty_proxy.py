@@ -15,7 +15,7 @@ _BLOCK = 1024
 
 @dataclass
 class FaultyProxy:
-    """What lies before a server; `fault` is how it fails at present, and it does so `times` times."""
+    """A proxy in front of a server; `fault` is the current kind of failure, which happens `times` times."""
 
     port: int
     refuses: bool = False
@@ -24,7 +24,7 @@ class FaultyProxy:
     times: int = 0
 
     def take(self, fault: Fault) -> bool:
-        """Whether it fails in this way now."""
+        """Whether the current fault is this one."""
         if self.fault != fault or self.times == 0:
             return False
         self.times -= 1

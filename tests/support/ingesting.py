@@ -54,7 +54,7 @@ def called(result: RunResult) -> Counter[str]:
 
 
 def write(folder: Path, files: Mapping[str, str], *, modified: float = LONG_AGO) -> None:
-    """Files that were left alone for long, so that the listing alone tells whether they changed."""
+    """Files with old timestamps, so that a listing alone shows whether they changed."""
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Start a run in a process of its own and kill it with SIGKILL while its second step goes on."""
+"""Start a run in a separate process and kill it with SIGKILL during its second step."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from tests.support.paths import ROOT
 
 
 def run_and_kill(engine: str, folder: Path, *, tag: str = "dying") -> Path:
-    """The file that the step made, and makes it succeed the next time; BRAID_HOME says where the run is recorded.
+    """The file that the step made, and makes it succeed the next time; The run is recorded in BRAID_HOME.
 
     A flow run of Prefect gets the tag.
     """

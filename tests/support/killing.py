@@ -1,4 +1,4 @@
-"""Kills a run after every event that it writes down, one after the other, and resumes it: `python -m tests.support.killing URL every`.
+"""Kills a run after every event that it records, one point after the other, and resumes it: `python -m tests.support.killing URL every`.
 
 Every point is a process of its own that ends itself with SIGKILL; the resumed run is compared with an undisturbed one.
 A line of JSON a point goes to stdout.

@@ -1,4 +1,4 @@
-"""Index files as earlier schema versions made them, with the content of one of now."""
+"""Index files of earlier schema versions, with the content of a current index."""
 
 import sqlite3
 from pathlib import Path

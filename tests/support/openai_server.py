@@ -1,6 +1,6 @@
 """A server that speaks OpenAI's API for tests, on a free local port: chat, embeddings, speech, images, and failures.
 
-Its answers are the same for the same request. What it was asked is in `requests`; `reply` queues answers of the chat,
+Its answers are the same for the same request. Received requests are in `requests`; `reply` queues answers of the chat,
 `fail` makes the next requests fail.
 """
 
@@ -155,7 +155,7 @@ def example_of(schema: Mapping[str, Any], root: Mapping[str, Any] | None = None)
 
 
 def speech(text: str, voice: str, speed: float = 1.0) -> bytes:
-    """A WAV: a tone a word, in a pitch of the voice's own."""
+    """A WAV with one tone per word, in a pitch that depends on the voice."""
     pitch = 120 + int(hashlib.sha256(voice.encode()).hexdigest(), 16) % 240
     frames = bytearray()
     for number, word in enumerate(text.split() or [""]):

@@ -1,4 +1,4 @@
-"""Parsers that misbehave, for tests of the sandbox: found by their names in its processes."""
+"""Misbehaving parsers for tests of the sandbox, whose processes find them by name."""
 
 import os
 import signal

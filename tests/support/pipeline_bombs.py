@@ -1,6 +1,6 @@
 """Pipelines made to take all time and memory, each by name; as a program: load and plan one, and print how that ended.
 
-Every text is short, or grows evenly with a number; what it stands for grows much faster.
+Every text is short, or grows linearly with a number; its expansion grows much faster.
 """
 
 import resource

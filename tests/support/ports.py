@@ -1,4 +1,4 @@
-"""Free ports for the servers that tests start, also while other processes of tests look for theirs."""
+"""Free ports for the servers that tests start, safe with several test processes at once."""
 
 import fcntl
 import os

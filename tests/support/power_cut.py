@@ -30,7 +30,7 @@ class DiskChange:
 
 
 def build_library(folder: Path) -> Path:
-    """The library that records, made by the C compiler of this machine."""
+    """The recording library, built with this machine's C compiler."""
     library = folder / "power_cut.so"
     source = Path(__file__).with_suffix(".c")
     subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)

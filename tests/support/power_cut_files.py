@@ -1,6 +1,6 @@
 """The process that replaces files while the power is cut: `python -m tests.support.power_cut_files FOLDER`.
 
-It notes in the file `claims` each change that had been reported to the caller as done, with what the file holds then.
+It records in the file `claims` each change that was reported as done, with the content of the file at that time.
 """
 
 import hashlib

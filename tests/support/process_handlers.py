@@ -43,7 +43,7 @@ def spend_and_fail(*, call: Call) -> None:
 
 @handler(isolation="process", effects=())
 def stuck(*, how: str, folder: str) -> None:
-    """Never return, in many ways; what it started is noted in `folder`, a file a process."""
+    """Never return, in one of many ways; each started process is recorded in `folder`, in a file of its own."""
     if how in ("children", "orphans"):
         # In its own session, so that it belongs to no group of ours, and with a parent that may have ended.
         child = subprocess.Popen(SLEEP, start_new_session=how != "children")

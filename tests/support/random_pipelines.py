@@ -11,7 +11,7 @@ from flows.state import fingerprint
 
 
 def mixing_registry(pauses: Callable[[], int]) -> Registry:
-    """One handler, `mix`, whose result depends on all it reads; it gives way to others `pauses()` times."""
+    """One handler, `mix`, whose result depends on all it reads; it yields to other tasks `pauses()` times."""
     made = Registry()
 
     @handler(registry=made, writes="out")

@@ -14,7 +14,7 @@ from tests.support.s3 import S3Server
 
 @dataclass(frozen=True)
 class Fault:
-    """An answer instead of the server's; `cut` passes the request on, and lets half of what is downloaded through."""
+    """An answer instead of the server's; `cut` forwards the request, and returns half of the download."""
 
     status: int = 503
     code: str = "SlowDown"

@@ -1,4 +1,4 @@
-"""Random lives of a folder, ingested again and again, killed now and then: `python -m tests.support.simulating URL --sequences N`.
+"""Random histories of a folder, ingested again and again, with runs killed now and then: `python -m tests.support.simulating URL --sequences N`.
 
 After every run that came to its end, the index must be what ingesting the folder into an empty one makes. Every run is
 a process of its own, forked before anything is opened, so that a kill is a real one; what it imports and the pipelines
@@ -55,7 +55,7 @@ def text(dice: random.Random) -> str:
 
 
 class Folder:
-    """The source, and what may happen to it between two runs."""
+    """The source, and the changes that may happen to it between two runs."""
 
     def __init__(self, path: Path, dice: random.Random) -> None:
         self.path, self.dice, self.made, self.now = path, dice, 0, time.time() - 1e6
@@ -135,7 +135,7 @@ def run(
     fresh: str | None = None,
     resume: bool = False,
 ) -> Callable[[], Any]:
-    """A run of an ingestion (the last one, resumed), and what the index has then; and what one at `fresh` would have."""
+    """A run of an ingestion (the last one, resumed), the content of the index after it, and that of a new index at `fresh`."""
 
     def work() -> Any:
         if kill_at is not None:

@@ -31,7 +31,7 @@ LONG_AGO = 1_700_000_000
 
 @dataclass
 class FolderPlace:
-    """A folder whose files look as if they had been left alone for long, each write at a time of its own."""
+    """A folder whose files have old timestamps, a different one for each write."""
 
     folder: Path
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -55,7 +55,7 @@ class FolderPlace:
 
     @contextmanager
     def broken(self, fault: Fault) -> Iterator[None]:
-        """The second half of the folder cannot be listed, as when a disk is taken away."""
+        """The second half of the folder cannot be listed, as if a disk were unmounted."""
         os.rename(self.folder, f"{self.folder}-away")
         try:
             yield

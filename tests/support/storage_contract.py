@@ -1,4 +1,4 @@
-"""What every kind of storage must do; a test class per kind derives from this and provides `storage` and `root`."""
+"""The contract of every kind of storage; one test class per kind derives from this and provides `storage` and `root`."""
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor

@@ -216,7 +216,7 @@ class BucketPlace:
 
 @contextmanager
 def gs_place(folder: Path) -> Iterator[BucketPlace]:
-    """Google Cloud Storage as `gcp-storage-emulator` plays it; it knows no gRPC, which gcsfs asks for first."""
+    """Google Cloud Storage, emulated by `gcp-storage-emulator`; it does not support gRPC, which gcsfs tries first."""
     os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
@@ -236,7 +236,7 @@ _AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K
 
 @contextmanager
 def abfs_place(folder: Path) -> Iterator[BucketPlace]:
-    """Azure's blob storage as Azurite plays it; it needs the npm package `azurite`."""
+    """Azure Blob Storage, emulated by Azurite; it needs the npm package `azurite`."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     program = os.environ.get("TEST_AZURITE") or shutil.which("azurite-blob") or "azurite-blob"

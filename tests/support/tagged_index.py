@@ -19,7 +19,7 @@ COMMON = "The pump is cleaned every week with warm water."
 
 @dataclass(frozen=True)
 class Tagged:
-    """A document with the tags given; `secret` is a word that is in everything that was made of it."""
+    """A document with the tags given; the word `secret` occurs in everything derived from it."""
 
     number: int
     tags: Mapping[str, Sequence[str]]

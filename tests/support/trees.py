@@ -30,7 +30,7 @@ TOO_LARGE = 50_000_001
 
 
 class Dice(Protocol):
-    """Where chance comes from: hypothesis in tests, `random` in benchmarks."""
+    """The source of random choices: hypothesis in tests, `random` in benchmarks."""
 
     def choice(self, seq: Sequence[Option], /) -> Option: ...
 
@@ -71,7 +71,7 @@ class Tree:
             self.dice.choice(kinds)(self.dice.choice(FOLDERS), self.dice.choice(STEMS))
 
     def write(self, name: str, text: str | None = None) -> None:
-        """A file that can be read, left alone for long."""
+        """A readable file with an old timestamp."""
         text = text or " ".join(self.dice.choice(WORDS) for _ in range(4)) + "."
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +148,7 @@ class Tree:
         self._bytes(f"{folder}/{own}", f"team: {self.dice.choice(WORDS)}\n".encode())
 
     def change(self) -> None:
-        """One change that can be undone by nothing but another: an edit, a new file, another name, a deletion."""
+        """One random change: an edit, a new file, a rename, or a deletion."""
         loose = sorted(name for name in self.good if not name.endswith("keep.txt"))
         kind = self.dice.choice(["edit", "add", "rename", "delete"]) if loose else "add"
         if kind == "add":

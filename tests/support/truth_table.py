@@ -43,7 +43,7 @@ def policy(answer: str, row: Row) -> dict[str, Any]:
 
 @dataclass
 class Stage:
-    """Lets branches wait for each other by events, several groups of four at once; `name` tells them apart."""
+    """Lets branches wait for each other by events, for several groups of four at once; `name` identifies the group."""
 
     started: dict[str, asyncio.Event] = field(default_factory=dict)
     released: threading.Event = field(default_factory=threading.Event)

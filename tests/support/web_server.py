@@ -1,4 +1,4 @@
-"""A small web server for tests, in threads of this process: what it answers is a function of the request."""
+"""A small web server for tests, in threads of this process; a function of the request makes its answers."""
 
 import json
 import threading
@@ -62,7 +62,7 @@ def run_web_server(answer: Callable[[WebRequest], WebAnswer]) -> Iterator[WebSer
         do_POST = do_GET
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     http.daemon_threads = True

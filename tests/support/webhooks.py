@@ -1,4 +1,4 @@
-"""A webhook on this machine that keeps what it is told."""
+"""A webhook on this machine that keeps the calls it received."""
 
 import json
 import threading
@@ -10,7 +10,7 @@ from typing import Any
 
 @contextmanager
 def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """The URL of a webhook, and what it was told."""
+    """The URL of a webhook, and the calls it received."""
     told: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Two handlers that read a text, and what they make of one: the example of the README, in a registry of its own."""
+"""Two handlers that read a text, and their expected results: the example of the README, in a registry of its own."""
 
 from typing import Any
 

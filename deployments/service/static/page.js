@@ -127,7 +127,7 @@ async function ask(place) {
       }
     }
   } catch (error) {
-    fail({ detail: "The connection broke off.", cure: "Ask again." });
+    fail({ detail: "The connection was lost.", cure: "Ask again." });
   }
 }
 

@@ -22,7 +22,9 @@ ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".gz", ".tbz2", ".bz2", ".txz", ".xz
 BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
 """The errors of the standard library for damaged archives and members."""
 _OPENERS: dict[str, Callable[[str], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-_TOO_MUCH = "unpacks to more than is allowed, as bombs do; if it is none, unpack it and ingest the folder"
+_TOO_MUCH = (
+    "unpacks to more than is allowed, like a decompression bomb; if it is harmless, unpack it and ingest the folder"
+)
 _BLOCK = 1 << 20
 _ALWAYS_FINE_BYTES = 50_000_000
 

@@ -72,7 +72,7 @@ class Git:
         if mode in ("120000", "160000"):
             return PassedOver(uri, name, "link", "a link, or another repository")
         if ignored(name):
-            return PassedOver(uri, name, "ignored", ".braidignore names it")
+            return PassedOver(uri, name, "ignored", ".braidignore excludes it")
         return Listed(uri, name, blob, int(size))
 
     def _ignored(self) -> Callable[[str], bool]:

@@ -69,7 +69,7 @@ def test_documents_are_ingested_and_found(chosen: Settings, tmp_path: Path) -> N
         assert "blinks twice" in new.search("When does the lamp blink?").hits[0].text
 
 
-def test_tags_limit_what_exists(chosen: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documents_that_tags_exclude_do_not_exist(chosen: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     with connect("manuals", access={"team": ["sales"]}, settings=chosen) as manuals:
         assert {each.name for each in manuals.documents()} == {each.name for each in DOCUMENTS[::2]}
         with pytest.raises(UnknownName, match="no document named"):

@@ -37,7 +37,7 @@ def answering() -> Iterator[Answering]:
             self.wfile.write(b'{"hits": []}')
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Options that a function takes as one value are options by themselves for the steps that use it."""
+"""Fields of an options object that a function takes are separate options of the step."""
 
 import inspect
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Packed token vectors: near to exact scores, the same wherever they are scored, and none of foreign bytes."""
+"""Packed token vectors: close to exact scores, the same in every store, and no scores from foreign bytes."""
 
 import numpy as np
 import pytest

@@ -44,7 +44,7 @@ def environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch, openai_server: OpenAIServer) -> OpenAIServer:
-    """The settings' endpoint; what it says is `model.script`."""
+    """The endpoint of the settings; its answers are in `model.script`."""
     monkeypatch.setenv("BRAID_OPENAI_BASE_URL", openai_server.base_url)
     monkeypatch.setenv("BRAID_OPENAI_API_KEY", openai_server.api_key)
     monkeypatch.setenv("BRAID_CHAT_MODEL", "scripted")

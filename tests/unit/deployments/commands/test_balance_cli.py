@@ -111,7 +111,7 @@ def test_documents_are_named_by_ends_of_names_and_uris(folders: Path) -> None:
     assert braid_json("documents", "show", "only.txt", "-i", "docs")[1]["name"] == "sub/only.txt"
     code, _, error = braid("documents", "show", "readme.md", "-i", "docs")
     assert code == 2
-    assert "'readme.md' may be several documents; name one of: one/readme.md, two/readme.md" in error
+    assert "'readme.md' matches several documents; name one of: one/readme.md, two/readme.md" in error
     code, _, error = braid("documents", "delete", "readme.md", "-i", "docs", "--yes")
     assert code == 2
     assert braid_json("documents", "delete", "two/readme.md", "-i", "docs", "--yes")[1]["deleted"] == ["two/readme.md"]

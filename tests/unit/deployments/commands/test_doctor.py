@@ -12,8 +12,8 @@ from deployments.commands.doctor import examine, unmet_requirements
 from deployments.server.checks import clock, version
 from deployments.server.findings import Finding
 from deployments.settings import Settings, load_settings
-from handlers.extraction import installed_engines
 from flows.run_store import RunningBranch, RunRecord, RunStore, open_database
+from handlers.extraction import installed_engines
 from tests.support.killed_process import run_and_kill
 
 

@@ -46,7 +46,7 @@ def ingest(source: Path, *options: str) -> Any:
     return braid_json("ingest", str(source), "--engine", "inline", *options)
 
 
-def test_documents_are_listed_with_what_became_of_them(source: Path) -> None:
+def test_documents_are_listed_with_their_outcomes(source: Path) -> None:
     run = ingest(source)["run_id"]
     listed = braid_json("documents", "list")
     assert listed["counts"] == {"processed": 2, "failed": 1, "pending": 0, "searchable": 2}

@@ -56,7 +56,7 @@ def test_every_way_of_searching_is_measured(tmp_path: Path, monkeypatch: pytest.
         "fused",
     ]
     assert "3 questions; 1 have no judgement" in err
-    assert "a search pipeline with unrelated_below: " in err
+    assert "A search pipeline with unrelated_below: " in err
 
     qrels.write_text("q1 0 wasps 1\n")
     code, _, err = braid(*options)

@@ -65,7 +65,7 @@ def test_an_id_that_fits_several_runs_is_refused_with_the_candidates(command: st
     rest = ["step"] if command == "replay" else []
     code, _, errors = braid(*command.split(), "2611", *rest)
     assert code == 2
-    assert "'2611' fits several runs, give more of the id: " in errors
+    assert "'2611' matches several runs; give more of the id: " in errors
     for number in range(3):
         assert f"261129-{number} (words, " in errors
 

@@ -40,6 +40,6 @@ def test_threads_share_two_arenas_unless_told_otherwise(arenas: str, done: str) 
     assert ended.stderr.count("Arena ") <= (int(arenas) if arenas else 2)
 
 
-def test_what_the_environment_says_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_of_the_environment_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=3")
     assert not share_arenas()

@@ -133,7 +133,7 @@ def test_what_is_changed_after_it_finished_needs_force(folder: Path) -> None:
     assert code == 2
     message = " ".join(output.split())
     assert (
-        "changed: begin; after a change: 1.0.resume_double. 0 finished calls could be taken over. Go on with --force"
+        "changed: begin; after a change: 1.0.resume_double. 0 finished calls can be reused. Go on with --force"
         in message
     )
     assert calls() == ["begin", "0", "1", "2"]

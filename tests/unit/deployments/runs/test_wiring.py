@@ -1,4 +1,4 @@
-"""From settings and parameters to something that can run."""
+"""Settings and parameters become a pipeline and services that can run."""
 
 import pickle
 from contextlib import closing

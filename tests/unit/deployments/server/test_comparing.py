@@ -1,4 +1,4 @@
-"""Tags of a deployment on the server: those of others are left alone, that of another project goes when it is taken over."""
+"""Tags of a deployment on the server: other people's tags are left alone, and the tag of another project is removed when its deployment is taken over."""
 
 from typing import Any
 from uuid import uuid4

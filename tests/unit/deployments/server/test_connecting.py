@@ -17,7 +17,7 @@ from flows.errors import OrchestrationError
 
 @contextmanager
 def server(answers: list[int], *, asks_for: str | None = None) -> Iterator[str]:
-    """The URL of a server with these answers, then 200; with `asks_for`, only to who sends that header."""
+    """The URL of a server with these answers, then 200; with `asks_for`, only for requests with that header."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

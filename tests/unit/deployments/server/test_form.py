@@ -69,7 +69,7 @@ def test_the_policy_is_asked_for_where_a_group_declares_none() -> None:
 
 
 def test_the_server_has_the_schema_of_the_flow() -> None:
-    """As `prefect deploy` makes it, but for the nulls that the UI would fill in and then refuse."""
+    """As `prefect deploy` makes it, except for nulls, which the UI would fill in and then refuse."""
     flow = make_flow(LOADED, Catalog({"nightly": LOADED}))
     schema = form_schema(LOADED.pipeline, controls_of(LOADED.pipeline))
     of_prefect = parameter_schema(flow).model_dump_for_openapi()
@@ -112,7 +112,7 @@ def test_the_description_has_the_outputs_with_their_types() -> None:
     catalog = load_catalog(settings)
     told = deployment_description(catalog.find("search"), catalog=catalog)
     assert told.startswith(
-        "Search an index by meaning and by words at once, and fuse what is found; what was typed comes first.\n\nOutputs"
+        "Search an index by meaning and by words at once, and fuse the results; exact matches come first.\n\nOutputs"
     )
     assert "- `passages` (list[Hit]): The passages that answer the question" in told
 

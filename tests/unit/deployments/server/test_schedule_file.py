@@ -80,7 +80,7 @@ def test_an_anchor_without_an_offset_is_in_the_time_zone() -> None:
         ),
         (
             "nightly:\n  schedules:\n    a: {parameters: {source: x}, cron: 0 0 31 2 *}",
-            "s.yaml:3:34: cron: '0 0 31 2 *' never comes",
+            "s.yaml:3:34: cron: '0 0 31 2 *' matches no date",
         ),
         (
             "nightly:\n  schedules:\n    a: {parameters: {source: x}, rrule: "

@@ -50,7 +50,7 @@ class World:
             supervisor.look()
 
 
-def test_what_ends_is_started_again_alone_and_later_each_time() -> None:
+def test_a_program_that_ends_is_restarted_alone_and_after_a_longer_pause_each_time() -> None:
     world = World()
     supervisor = world.supervise(world.program("server"), world.program("worker"))
     supervisor.look()
@@ -59,7 +59,7 @@ def test_what_ends_is_started_again_alone_and_later_each_time() -> None:
         world.pass_time(supervisor, 10)
     assert world.started == ["server at 0", "worker at 0", "worker at 2", "worker at 12", "worker at 24"]
     assert world.said[0] == (
-        "worker ended (killed by signal 9); it starts again in 1 s (end 1 in a row, given up at 8)"
+        "worker ended (killed by signal 9); it starts again in 1 s (end 1 in a row; `braid up` stops at 8)"
     )
     assert "worker runs again" in world.said
 
@@ -73,14 +73,16 @@ def test_a_program_that_has_run_for_long_begins_to_count_anew() -> None:
         world.processes["worker"].code = 1
         supervisor.look()
     assert {line.rpartition("(")[2] for line in world.said if "again in" in line} == {
-        f"end 1 in a row, given up at {TRIES})"
+        f"end 1 in a row; `braid up` stops at {TRIES})"
     }
 
 
 def test_a_program_that_ends_again_and_again_is_given_up_with_the_end_of_its_log() -> None:
     world = World()
     supervisor = world.supervise(world.program("serve"))
-    with pytest.raises(GivenUp, match=rf"serve ended \(exit code 1\), {TRIES} times in a row: given up. The log of"):
+    with pytest.raises(
+        GivenUp, match=rf"serve ended \(exit code 1\), {TRIES} times in a row, so `braid up` stops. The log of"
+    ):
         for _ in range(10_000):
             world.pass_time(supervisor, 0.5)
             if "serve" in world.processes:

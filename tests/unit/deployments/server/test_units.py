@@ -1,4 +1,4 @@
-"""The units for systemd are such that systemd takes them."""
+"""systemd accepts the unit files."""
 
 import shutil
 import subprocess

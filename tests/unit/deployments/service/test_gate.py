@@ -1,4 +1,4 @@
-"""The gate: who is let in, from which pages, how often, with how much; and how refusals read."""
+"""The gate: which callers and origins are admitted, limits of rate and size, and the messages of refusals."""
 
 import logging
 from collections.abc import AsyncIterator, Mapping

@@ -50,7 +50,7 @@ def test_a_token_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_tokens_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     file = TokenFile(tmp_path / "tokens.json")
-    with pytest.raises(InvalidSettings, match="must see some documents"):
+    with pytest.raises(InvalidSettings, match="must give access to some documents"):
         file.add("ann", tags={})
     with pytest.raises(InvalidSettings, match="--ingest needs --everything"):
         file.add("ann", tags={"team": ["legal"]}, may_ingest=True)

@@ -42,7 +42,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
         ("import json\n\njson.loads('{')\n", "broken_module.py:3: JSONDecodeError: "),
         (
             "from flows import handler\n\n@handler(writs='x')\ndef f(a): ...\n",
-            "broken_module.py:3: @handler declares no 'writs'",
+            "broken_module.py:3: @handler has no option 'writs'",
         ),
         ("raise KeyError\n", "broken_module.py:1: KeyError"),
         ("import sys\nsys.exit(3)\n", "broken_module.py:2: the module ends the process with sys.exit(3)"),

@@ -1,4 +1,4 @@
-"""The outputs of runs: whole for the caller, and within limits and without secrets in all that is shown and kept."""
+"""The outputs of runs: complete for the caller; limited and without secrets wherever they are shown or kept."""
 
 import base64
 import json

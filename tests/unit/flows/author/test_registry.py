@@ -169,7 +169,7 @@ def test_two_functions_cannot_share_a_name_but_one_can_be_reloaded() -> None:
 
     define()
     define()
-    with pytest.raises(DuplicateName, match=r"two handlers are named 'work': .* give one another name"):
+    with pytest.raises(DuplicateName, match=r"two handlers are named 'work': .* rename one with"):
 
         @handler(registry=made, name="work")
         def other() -> None: ...
@@ -235,12 +235,12 @@ class _Steps:
         (_names_what_is_not_there, "name 'Absent', which is not known when the module is imported"),
         (_yields, "the generator '_yields' cannot be a handler: no context can hold a generator; return a list"),
         (_yields_later, "the generator '_yields_later' cannot be a handler"),
-        (_Steps, "the class '_Steps' cannot be a handler; write it as a function at module level"),
-        (_Steps.method, "the method '_Steps.method' cannot be a handler; write it as a function at module level"),
+        (_Steps, "the class '_Steps' cannot be a handler; write a function at module level"),
+        (_Steps.method, "the method '_Steps.method' cannot be a handler; write a function at module level"),
         (_Steps().method, "the method '_Steps.method' cannot be a handler"),
         (_Steps.of_the_class, "the method '_Steps.of_the_class' cannot be a handler"),
         (_Steps.__dict__["of_the_class"], "the method '_Steps.of_the_class' cannot be a handler"),
-        (_Steps(), "(_Steps) is not a function and cannot be a handler; write it as a function at module level"),
+        (_Steps(), "(_Steps) is not a function and cannot be a handler; write a function at module level"),
         (
             lambda text: text,
             "a lambda cannot be a handler: it has no name by which a step could call it; write it with def",
@@ -272,7 +272,7 @@ def test_a_method_is_refused_while_its_class_is_being_made() -> None:
 @pytest.mark.parametrize(
     ("declared", "message"),
     [
-        ({"write": "x"}, "@handler declares no 'write'; did you mean 'writes'?"),
+        ({"write": "x"}, "@handler has no option 'write'; did you mean 'writes'?"),
         ({"isolation": "proces"}, "@handler(isolation='proces'): write 'thread' or 'process'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Items of a batch side by side: in order, within the limit, and stopped when the call is no longer wanted."""
+"""Items of a batch side by side: in order, within the limit, and stopped when the call is no longer needed."""
 
 import threading
 

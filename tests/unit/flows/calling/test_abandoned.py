@@ -25,7 +25,7 @@ def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Blocked:
-    """A handler that blocks until it is released, after its result is no longer wanted."""
+    """A handler that blocks until it is released, after its result is no longer needed."""
 
     def __init__(self, late: Callable[[Context, Call], Any]) -> None:
         self.registry = Registry()
@@ -44,7 +44,7 @@ class Blocked:
 
         @handler(registry=self.registry, effects=())
         async def release() -> None:
-            """Ends when everything that the blocked call brings has been brought."""
+            """Ends when every result of the blocked call has arrived."""
             await asyncio.to_thread(self.entered.wait, 30)
             self.released.set()
             for thread in self.threads:

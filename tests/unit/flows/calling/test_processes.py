@@ -1,4 +1,4 @@
-"""`isolation: process`: another process, the same isolation, and an end that is an end for all that was started."""
+"""`isolation: process`: another process, the same isolation, and a stop that ends every process that the call started."""
 
 import asyncio
 import multiprocessing

@@ -123,7 +123,7 @@ def test_the_limit_of_a_container_is_the_lowest_around_the_process(
 
 
 def test_a_call_that_only_waits_is_stopped_by_the_clock():
-    with pytest.raises(TransientError, match="by the clock"):
+    with pytest.raises(TransientError, match="of wall time"):
         Sandbox(cpu_s=0.05).run(parsers.sleep)
 
 

@@ -127,11 +127,11 @@ def test_what_was_undone_is_done_again_by_a_resumed_run(registry: Registry, log:
 
 
 class Died(RuntimeError):
-    """Stands for the end of the process."""
+    """Simulates the end of the process."""
 
 
 class DiesWhileUndoing(MemoryJournal):
-    """Its process ends when something is about to be undone, or right after it was."""
+    """A journal whose process ends right before or right after an undo."""
 
     def __init__(self, when: str) -> None:
         super().__init__()

@@ -61,10 +61,10 @@ def gated(expect: str, **fields: Any) -> RunResult:
         ),
         ("{check: gate_enough}", {"n": 3}, "succeeded", True, ""),
         ("{check: gate_enough}", {"n": 2}, "failed", False, "too few"),
-        ("{check: gate_never, otherwise: mark}", {"n": 2}, "partial", True, "gate_never says no"),
+        ("{check: gate_never, otherwise: mark}", {"n": 2}, "partial", True, "gate_never is not met"),
     ],
 )
-def test_a_step_gives_what_is_expected_or_nothing_follows(
+def test_a_step_meets_its_expectations_or_no_later_step_runs(
     expect: str, given: dict[str, Any], status: str, published: bool, reason: str
 ) -> None:
     result = gated(expect, **given)
@@ -76,7 +76,7 @@ def test_a_step_gives_what_is_expected_or_nothing_follows(
 @pytest.mark.parametrize(
     ("expect", "problem"),
     [
-        ("{gate_pasages: {min: 1}}", "writes no 'gate_pasages'; did you mean 'gate_passages'?"),
+        ("{gate_pasages: {min: 1}}", "does not write 'gate_pasages'; did you mean 'gate_passages'?"),
         ("{check: gate_enuf}", "no expectation is registered as 'gate_enuf'"),
         ("{gate_passages: {least: 1}}", "least"),
     ],

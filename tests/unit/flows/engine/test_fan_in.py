@@ -97,5 +97,5 @@ async def test_an_item_may_merge_a_group_that_ran_before_the_loop(registry: Regi
 )
 def test_what_is_no_group_is_refused_before_the_run(steps: Any, registry: Registry) -> None:
     pipeline = Pipeline.model_validate({"name": "p", "steps": steps})
-    with pytest.raises(InvalidPipeline, match="merge_results merges the branches of a parallel group before it"):
+    with pytest.raises(InvalidPipeline, match="merge_results merges the branches of an earlier parallel group"):
         make_plan(pipeline, registry=registry, given=["item", "items"])

@@ -1,4 +1,4 @@
-"""Whatever is called that is not ours may raise anything: it fails its own step, and the run has a result."""
+"""Foreign code may raise any exception: only its own step fails, and the run has a result."""
 
 import asyncio
 from collections.abc import Callable

@@ -135,7 +135,7 @@ def test_other_data_to_begin_with_leaves_nothing_to_take_over(registry: Registry
 
 
 class Broken(Journal):
-    """Fails like a process that ends: from its n-th call on, nothing succeeds any more."""
+    """Fails like a process that ends: from its n-th call on, every call fails."""
 
     def __init__(self, after: int) -> None:
         self.left = after
@@ -169,7 +169,7 @@ def test_a_resumed_run_of_any_pipeline_ends_like_an_undisturbed_one(seed: int, a
     assert [(o.path, o.status) for o in resumed.outcomes] == [(o.path, o.status) for o in undisturbed.outcomes]
 
 
-async def test_a_step_is_replayed_on_what_it_saw(registry: Registry, calls: list[Any]) -> None:
+async def test_a_step_is_replayed_on_its_recorded_inputs(registry: Registry, calls: list[Any]) -> None:
     journal, data = MemoryJournal(), {"items": [1, 2, 3]}
     pipeline = Pipeline.model_validate({"name": "p", "steps": loop()})
     plan = make_plan(pipeline, registry=registry)
@@ -185,7 +185,7 @@ async def test_a_step_is_replayed_on_what_it_saw(registry: Registry, calls: list
     with pytest.raises(OrchestrationError, match="no step 'summ' in that run; did you mean 'sum'"):
         await replay_step(plan, Context(data), journal, "summ")
     del journal.kept[next(key for key in journal.kept if key.startswith("0.0.double"))]
-    with pytest.raises(OrchestrationError, match=r"'sum' cannot be replayed: '0.0.double\[\d\]' before it had not"):
+    with pytest.raises(OrchestrationError, match=r"'sum' cannot be replayed: '0.0.double\[\d\]' before it did not"):
         await replay_step(plan, Context(data), journal, "sum")
 
 

@@ -1,4 +1,4 @@
-"""The window of a loop: never exceeded, begun in order, not held up by an item that waits to be tried again."""
+"""The window of a loop: never exceeded, items start in order, and an item that waits for a retry does not block others."""
 
 import asyncio
 import random
@@ -29,7 +29,7 @@ def registry_of(function: Callable[..., Any], **declared: Any) -> Registry:
     return made
 
 
-async def test_an_item_that_waits_to_be_tried_again_leaves_its_place_to_the_next() -> None:
+async def test_an_item_that_waits_for_a_retry_leaves_its_slot_to_the_next() -> None:
     calls = list[tuple[int, int]]()
 
     async def recovers(item: int, *, call: Call) -> None:

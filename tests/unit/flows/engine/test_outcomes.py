@@ -51,7 +51,7 @@ class Bench:
         return mark
 
     def run(self, tree: int, schedule: int) -> RunTrace:
-        """Run a random tree under a schedule with faults; every condition among its steps' may be one that cannot hold."""
+        """Run a random tree under a schedule with faults; conditions of its steps may be ones that are never true."""
         pipeline, catalog = random_tree(random.Random(tree), conditions=(*CONDITIONS, "no_such_field > 1"))
         plan = make_plan(pipeline, registry=self.registry, catalog=catalog, given=START)
         chosen = Schedule(schedule)
@@ -59,7 +59,7 @@ class Bench:
 
 
 def wrong(record: RunTrace, worked: Counter[str]) -> list[str]:
-    """Everything that is wrong with the outcomes of a run, by the rules of docs/failure.md; knows nothing of the engine."""
+    """Everything that is wrong with the outcomes of a run by the rules of docs/failure.md, independent of the engine."""
     assert not record.stuck, record.stuck
     assert record.broken is None, record.broken
     root = node_instances(record.plan.root, record.sizes)
@@ -195,7 +195,7 @@ def _by_its_own_fault(outcome: Outcome, fates: list[str]) -> bool:
 
 
 def _made(instance: NodeInstance, fates: list[str]) -> str:
-    """The end of a node whose parts ended so: "fine", "failed" or "stopped"."""
+    """The end of a node, given the ends of its parts: "fine", "failed" or "stopped"."""
     node = instance.node
     if isinstance(node, Loop) and not instance.item:
         return "failed" if fates.count("failed") > _tolerated(node, len(fates)) else "fine"
@@ -257,7 +257,7 @@ def test_the_trees_fail_in_every_way() -> None:
 
 
 def _said(**changes: Any) -> Callable[[pytest.MonkeyPatch], None]:
-    """An engine whose outcomes are changed by functions of them before they are recorded."""
+    """An engine that applies functions to its outcomes before they are recorded."""
 
     def break_it(patch: pytest.MonkeyPatch) -> None:
         record = run_state.RunState.record

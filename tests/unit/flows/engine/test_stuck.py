@@ -60,7 +60,7 @@ def test_a_silent_step_is_named_once_and_again_when_its_silence_has_doubled(capl
     assert caplog.messages[0] == ("0.work (0) reports no progress for 400 s; usually it takes 40.0 s")
 
 
-def test_what_reports_progress_waits_for_its_turn_or_is_tried_again_is_not_stuck() -> None:
+def test_a_step_that_reports_progress_waits_or_is_retried_is_not_stuck() -> None:
     watch, call, found, progress = watched(Expectation(after_s=10.0))
     for at in range(0, 30, 5):
         watch.look(float(at))

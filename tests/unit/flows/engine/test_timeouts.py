@@ -93,7 +93,7 @@ def test_the_page_has_every_level() -> None:
 
 @pytest.mark.parametrize("level", range(1, len(LEVELS)))
 def test_no_level_outlives_the_ones_around_it(level: int, registry: Registry) -> None:
-    """Everything inside the level has more time than it, by as much as one likes."""
+    """Everything inside the level has a longer timeout than the level, by any amount."""
     times = {name: 1000.0 if inside < level else 5.0 + inside - level for inside, name in enumerate(LEVELS)}
     assert nested(times, registry).seconds == 5.0
 
@@ -151,11 +151,11 @@ def test_what_had_no_time_for_its_next_step_ran_out_of_time_and_says_so(around: 
     outcomes = run_virtually(run_plan(Prepared(plan, Context({"items": [1]})))).outcomes
     never_started = next(one for one in outcomes if one.step.endswith("stores"))
     assert (never_started.status, never_started.started, never_started.error) == ("timed_out", None, None)
-    assert never_started.reason == "the time was up before it started"
+    assert never_started.reason == "timed out before it started"
     read = {"a branch": "0.0", "an item": "0[0]", "a sub-pipeline": "0"}[around]
     ended = next(one for one in outcomes if one.path == read)
     assert ended.status == "timed_out"
     assert ended.started is not None
     assert ended.error is not None
     assert ended.error.transient
-    assert ended.error.message == f"{never_started.step}: the time was up before it started"
+    assert ended.error.message == f"{never_started.step}: timed out before it started"

@@ -27,7 +27,7 @@ EXACT, EPOCH = 1e-6, 1000.0
 
 
 class Observed:
-    """A run in virtual time, with what its handlers and the clock say about it."""
+    """A run in virtual time, with the times that its handlers and the clock recorded."""
 
     def __init__(self, steps: list[Any], *, seed: int = 0, **pipeline: Any) -> None:
         self.rng = random.Random(seed)

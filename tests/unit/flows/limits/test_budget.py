@@ -73,7 +73,7 @@ async def test_what_the_earlier_runs_used_counts(registry: Registry) -> None:
     assert "--budget seconds=120" in timed.stopped
 
 
-async def test_what_runs_finishes_and_nothing_else_starts_whatever_the_policy(registry: Registry) -> None:
+async def test_running_calls_finish_and_no_other_starts_whatever_the_policy(registry: Registry) -> None:
     group = {
         "parallel": [{"handler": "pay", "id": f"b{i}", "options": {"usd": 1.0, "turns": 5}} for i in range(4)],
         "policy": "best_effort",
@@ -119,7 +119,7 @@ async def test_a_call_waiting_for_its_turn_does_not_start_and_a_failure_is_not_t
     assert failing.cost["usd"] == pytest.approx(0.9)
 
 
-def test_a_refusal_is_final_and_what_runs_is_reckoned_with() -> None:
+def test_a_refusal_is_final_and_the_cost_of_running_calls_is_counted() -> None:
     meter = Budget({"usd": 10})
     first = meter.start("ask")
     first.add({"usd": 4})
@@ -130,7 +130,7 @@ def test_a_refusal_is_final_and_what_runs_is_reckoned_with() -> None:
     assert not meter.may_start("ask")
     assert (
         meter.refusal
-        == "budget: 5 usd of 10 usd used, and a call of 'ask' takes about 4 usd and what is running about 3 usd"
+        == "budget: 5 usd of 10 usd used, and a call of 'ask' takes about 4 usd and running calls about 3 usd"
     )
     assert not meter.may_start("something else")
     meter.end(second)

@@ -15,7 +15,7 @@ ONE = SlotRequest("model", Resource(concurrency=1))
 
 
 def order_of(arrivals: list[Share]) -> list[str]:
-    """The tenants in the order in which their calls start; all of them come while one call is at work."""
+    """The tenants in the order in which their calls start; all of them arrive while one call runs."""
 
     async def go() -> list[str]:
         resources, started = Resources(), list[str]()

@@ -1,4 +1,4 @@
-"""Resources in one process: counts hold in every window, turns come in order, everything comes back; in virtual time."""
+"""Resources in one process: limits hold in every window, calls start in order, and every slot is released; in virtual time."""
 
 import asyncio
 import selectors

@@ -19,7 +19,7 @@ SUMMARIES = "name: summaries\nsteps: [extract_text, summarize]\n"
 
 @pytest.fixture(scope="module")
 def registry() -> Registry:
-    """The handlers that the files speak of."""
+    """The handlers that the files name."""
     made = Registry()
 
     @handler(registry=made, writes="text")

@@ -225,5 +225,5 @@ def test_a_pipeline_needs_steps():
 
 
 def test_fields_are_for_names_only():
-    with pytest.raises(TypeError, match="a step that is complete has its own"):
+    with pytest.raises(TypeError, match="set the fields of a complete step in the step itself"):
         PipelineBuilder("p").add(A, timeout_s=3)

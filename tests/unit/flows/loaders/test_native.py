@@ -79,7 +79,7 @@ def test_seven_mistakes_are_seven_problems_at_their_lines_after_one_reading():
         ),
         (
             "{parallel: [a], branches: [b]}",
-            "1:11: 'branches' says the same as 'parallel' here; keep one of them [twice]",
+            "1:11: 'branches' means the same as 'parallel' here; keep one of them [twice]",
         ),
         (
             "{parallel: [a], max_workers: many}",
@@ -108,11 +108,11 @@ def test_seven_mistakes_are_seven_problems_at_their_lines_after_one_reading():
         ),
         (
             "{parallel: [a], policy: {minimum_threshold: 2, on_branch_failure: cancel}}",
-            "1:35: 'minimum_threshold' stands alone; beside other keys write `success_when: {min: n}` [unknown-key]",
+            "1:35: 'minimum_threshold' cannot be combined with other keys; write `success_when: {min: n}` instead [unknown-key]",
         ),
         (
             "{for_each: d, steps: [a], collect: [{a: b}]}",
-            "1:45: 'collect' must be a mapping, a text, or a list of nothing but texts [bad-value]",
+            "1:45: 'collect' must be a mapping, a text, or a list of texts only [bad-value]",
         ),
         ("{parallel: }", "1:20: Parallel group 0 has no steps [empty-group]"),
         ("{for_each: d, steps: []}", "1:31: a for_each step has no steps; list them under 'steps' [no-steps]"),
@@ -170,7 +170,7 @@ def test_one_mistake_is_one_problem_in_plain_words(step, expected):
         (
             "name: p\nsteps: [a]\nname: q\nversion: 2",
             [
-                "3:1: the key 'name' stands here again, first on line 1 [duplicate-key]",
+                "3:1: the key 'name' is repeated here; it is first on line 1 [duplicate-key]",
                 "4:10: 'version' must be a text, not 2; put it into quotes [bad-value]",
             ],
         ),
@@ -194,7 +194,7 @@ def test_one_mistake_is_one_problem_in_plain_words(step, expected):
         (
             "name: p\nsteps: [{? [a] : b}]",
             [
-                "2:12: a key is a text, not a list or a mapping [bad-key]",
+                "2:12: a key must be a text, not a list or a mapping [bad-key]",
                 "2:9: the kind of this step is unknown; it needs one of handler, parallel, "
                 "branches, for_each, merge_results, switch, cases, pipeline, steps "
                 "[bad-step]",

@@ -1,4 +1,4 @@
-"""Names in conditions and templates that a run would trip over are found when the pipeline is planned, all at once."""
+"""Wrong names in conditions and templates are all reported when the pipeline is planned."""
 
 import pytest
 

@@ -106,4 +106,4 @@ def test_a_step_that_declares_nothing_keeps_its_place(mystery: Any) -> None:
     plan = make_plan(Pipeline.model_validate({"name": "p", "mode": "dag", "steps": steps}), registry=registry)
     assert isinstance(plan.root, Group)
     assert plan.root.after == (frozenset(), frozenset({0}), frozenset({1}), frozenset({1}))
-    assert "mystery does not declare all it does" in plan.root.why[1]
+    assert "mystery does not declare all its reads, writes and effects" in plan.root.why[1]

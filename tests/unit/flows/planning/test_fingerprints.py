@@ -75,7 +75,7 @@ def test_each_effect_knows_the_steps_that_it_rests_on() -> None:
     assert "embed" not in found["index.terms"].steps
 
 
-def test_a_version_an_option_or_a_parameter_changes_what_rests_on_it() -> None:
+def test_a_version_an_option_or_a_parameter_changes_the_fingerprints_that_depend_on_it() -> None:
     before = fingerprints()
     newer = fingerprints(version="2")
     assert newer["index.vectors"] != before["index.vectors"]

@@ -57,11 +57,15 @@ def problems(registry: Registry, steps: Any, given: Any = ("text",), **fields: A
             "bad-option",
             "option 'size' of split: Input should be a valid integer",
         ),
-        ([{"handler": "split", "reads": {"txt": "x"}}], "unknown-read", "split reads no 'txt'; did you mean 'text'?"),
+        (
+            [{"handler": "split", "reads": {"txt": "x"}}],
+            "unknown-read",
+            "split does not read 'txt'; did you mean 'text'?",
+        ),
         (
             [{"handler": "split", "writes": {"chunk": "x"}}],
             "unknown-write",
-            "split writes no 'chunk'; did you mean 'chunks'?",
+            "split does not write 'chunk'; did you mean 'chunks'?",
         ),
         (
             [{"handler": "split", "uses": ["openai"]}],
@@ -83,7 +87,7 @@ def problems(registry: Registry, steps: Any, given: Any = ("text",), **fields: A
         (
             ["split", "longest", {"handler": "count", "reads": {"chunks": "longst"}}],
             "unwritten-read",
-            "count reads 'longst', which no earlier step writes and no parameter gives; there are: chunks, longest, text",
+            "count reads 'longst', which no earlier step writes and no parameter gives; available fields: chunks, longest, text",
         ),
         ([{"parallel": []}], "empty-group", "Parallel group 0 has no steps"),
         (
@@ -105,7 +109,7 @@ def problems(registry: Registry, steps: Any, given: Any = ("text",), **fields: A
             "unknown-write",
             "collect names 'chunk', which no step in the loop writes; did you mean 'chunks'?",
         ),
-        ([{"for_each": "documents", "steps": ["split"]}], "unwritten-read", "for_each goes over 'documents'"),
+        ([{"for_each": "documents", "steps": ["split"]}], "unwritten-read", "for_each loops over 'documents'"),
     ],
 )
 def test_a_problem_is_named_with_its_cure(registry: Registry, steps: Any, code: str, message: str) -> None:

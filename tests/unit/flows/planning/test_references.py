@@ -89,14 +89,14 @@ async def test_the_item_of_the_innermost_loop(registry: Registry) -> None:
     [
         ("@payload.sinec", "'@payload.sinec': no parameter is named 'sinec'; did you mean 'since'?"),
         ("@payload", "'@payload' names nothing; write '@payload.NAME'"),
-        ("@item.id", "'@item.id' stands outside of a for_each; only inside one is there an item"),
+        ("@item.id", "'@item.id' is outside of a for_each; an item exists only inside one"),
         ("@self.id", "'@self.id': a step cannot refer to itself; name a parameter with '@payload.NAME'"),
         ("@run.peak.items", "'@run.peak.items': no step before it is named 'peak'; did you mean 'peek'?"),
         (
             "@run.tell.told",
             "'@run.tell.told': no step before it is named 'tell'; known are: 0.peek, peek, 1.bounds, bounds",
         ),
-        ("@run.bounds.hihg", "'@run.bounds.hihg': 'bounds' writes no 'hihg'; did you mean 'high'?"),
+        ("@run.bounds.hihg", "'@run.bounds.hihg': 'bounds' does not write 'hihg'; did you mean 'high'?"),
         ("@run.bounds", "'@run.bounds': 'bounds' writes high, low; name one of them"),
         (
             "@run.peek..id",

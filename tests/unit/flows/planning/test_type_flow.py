@@ -131,7 +131,7 @@ def told(registry: Registry, *steps: Any) -> list[str]:
         ({"switch": [{"when": "1 == 1", "steps": ["count"]}]}, "split", "embed"),
     ],
 )
-def test_nothing_is_told_where_it_may_fit(registry: Registry, steps: tuple[Any, ...]) -> None:
+def test_types_that_may_fit_are_not_reported(registry: Registry, steps: tuple[Any, ...]) -> None:
     assert told(registry, *steps) == []
 
 
@@ -150,5 +150,7 @@ def test_nothing_is_told_where_it_may_fit(registry: Registry, steps: tuple[Any, 
         ),
     ],
 )
-def test_what_cannot_fit_is_told_with_both_steps(registry: Registry, steps: tuple[Any, ...], message: str) -> None:
+def test_types_that_cannot_fit_are_reported_with_both_steps(
+    registry: Registry, steps: tuple[Any, ...], message: str
+) -> None:
     assert told(registry, *steps) == [message]

@@ -74,7 +74,7 @@ async def test_the_page_has_a_card_per_cause_with_its_places_and_what_to_do() ->
     assert "### ✗ c0 failed, 5 times" in page
     assert "> '/data/in/0.pdf' has no field 'name0'" in page
     assert "- **Where**: c0 (services), also c2, c4, c6, c8" in page
-    assert "- **Try again?** yes, it may pass by itself" in page
+    assert "- **Try again?** yes, the cause may pass by itself" in page
     assert "- **Advice**: nothing listens there" in page
     assert "### ⚠ 2 items set aside by sets\\_aside" in page
     assert "> **a.pdf**: page 3: no text" in page
@@ -128,7 +128,7 @@ def test_what_differs_from_case_to_case_is_taken_out(message: str, text: str) ->
         ("ClientError", "(403) Forbidden", "signed in but not allowed"),
         ("X", "HTTP 429", "the service limits"),
         ("StepTimeout", "a timed out after 2.00 s", "it took too long"),
-        ("MissingRead", "a reads the field 'x', which nothing has written", "no earlier step"),
+        ("MissingRead", "a reads the field 'x', which no step has written", "no earlier step"),
         ("UnsupportedValue", "socket", "put plain data"),
         ("OSError", "[Errno 28] No space left on device", "free space"),
         ("KeyError", "'colour'", ""),

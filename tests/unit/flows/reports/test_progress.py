@@ -53,7 +53,7 @@ def test_steps_count_by_what_they_usually_take() -> None:
     assert 0.8 < seen.live.share < 0.9
 
 
-def test_time_left_is_told_once_it_can_be_known() -> None:
+def test_the_time_left_is_shown_once_it_can_be_estimated() -> None:
     seen = Watched(["work", "work"])
     assert seen.live.left_s is None
     seen.end("0")

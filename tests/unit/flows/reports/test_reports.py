@@ -99,7 +99,7 @@ def test_the_pages_of_a_run_say_what_failed_first_and_count_alike() -> None:
     assert "**7 tokens**" in pages["cost"]
 
 
-def test_the_first_page_says_what_came_of_the_run_then_shows_the_chart_then_what_failed() -> None:
+def test_the_first_page_shows_the_result_then_the_chart_then_the_failures() -> None:
     plan = planned(*MIXED)
     result = ran(plan)
     pages = [Page("result", "The result", "### total\n\n**42**")]

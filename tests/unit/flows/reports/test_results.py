@@ -1,4 +1,4 @@
-"""The page with the result of a run: each kind of output in a form that people can read, and nothing that loads."""
+"""The page with the result of a run: each kind of output in a readable form, and nothing that a browser would load from elsewhere."""
 
 import base64
 from typing import Any

@@ -25,7 +25,7 @@ SECRET = "0123456789abcdef"
 
 
 class Attack:
-    """Its pickle makes a folder when it is read."""
+    """A value whose pickle creates a folder when it is loaded."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -81,7 +81,7 @@ def test_a_pickle_that_somebody_put_there_is_not_read(tmp_path: Path, caplog: py
             store.finished_call("first", "0.split_words")
     result, called = run(store, fails=False, resumes=True)
     assert (result.status, called) == ("succeeded", ["split_words", "count_words"])
-    assert "0.split_words: its kept result cannot be read: this installation has not signed it" in caplog.text
+    assert "0.split_words: its kept result cannot be read: this installation did not sign it" in caplog.text
     assert "BRAID_RUN_STORE_KEY" in caplog.text
     assert not mark.exists()
 
@@ -133,7 +133,7 @@ def test_processes_that_make_the_key_at_once_agree_on_it(tmp_path: Path) -> None
 
 def test_a_key_file_that_is_empty_or_cannot_be_made_is_explained(tmp_path: Path) -> None:
     (tmp_path / "run-store.key").touch()
-    with pytest.raises(OrchestrationError, match="holds no key; delete it"):
+    with pytest.raises(OrchestrationError, match="contains no valid key; delete it"):
         SigningKey(file=tmp_path / "run-store.key").sign(b"x")
     with pytest.raises(OrchestrationError, match="make the folder writable, or set BRAID_RUN_STORE_KEY"):
         SigningKey(file=tmp_path / "run-store.key" / "below").sign(b"x")

@@ -221,7 +221,7 @@ def test_a_database_of_a_newer_braid_is_left_alone(url: str) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     engine.dispose()
-    with pytest.raises(NewerRunStore, match=r"is at version 9999, this Braid knows .*; update Braid"):
+    with pytest.raises(NewerRunStore, match=r"has schema version 9999, but this Braid supports only .*; update Braid"):
         RunStore(url)
 
 

@@ -1,4 +1,4 @@
-"""Long sequences in pieces: complete, in order, and taken only as they are asked for."""
+"""Long sequences in pieces: complete, in order, and read only on demand."""
 
 from itertools import count
 

@@ -117,7 +117,7 @@ def test_a_change_deep_inside_is_found_without_an_assignment() -> None:
     assert [change.field for change in branch.delta()] == ["report.pages"]
 
 
-def test_what_a_handler_keeps_a_reference_to_is_not_what_the_context_holds() -> None:
+def test_a_reference_that_a_handler_keeps_does_not_reach_into_the_context() -> None:
     context, kept = Context(), [1]
     branch = context.fork()
     branch.data["numbers"] = kept

@@ -1,4 +1,4 @@
-"""One spelling for one file: whatever a URI looks like, it is the same document's."""
+"""One spelling per file: all URIs of a file identify the same document."""
 
 import os
 import unicodedata

@@ -1,4 +1,4 @@
-"""The kit can fail: engines broken on purpose and mistakes of handler authors are caught, small and again by number."""
+"""The kit can fail: it catches engines broken on purpose and mistakes of handler authors, shrinks them, and repeats them by seed."""
 
 import asyncio
 from typing import Any
@@ -120,7 +120,7 @@ def test_a_policy_that_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_failure_that_reads_as_success(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(real_engine, "_run_status", lambda result, outcomes: "succeeded")
     report = told(explored([leaf("a")], Faults(crash=0, cancel=0)))
-    assert "the run says succeeded, but it failed: a required step did not succeed" in report
+    assert "the run reports succeeded, but it failed: a required step did not succeed" in report
 
 
 def test_an_engine_that_tries_again_what_failed_for_good() -> None:

@@ -70,7 +70,7 @@ async def test_a_group_in_which_too_few_branches_ran_fails_and_says_so(registry:
     group = {"parallel": ["ok", {"handler": "ok", "when": "not items"}], "policy": {"minimum_threshold": 2}}
     result = await run_plan(Prepared(planned([group], registry), Context({"items": ["a"]})))
     assert result.status == "failed"
-    assert result.outcomes[0].reason == "1 of 1 branches succeeded, and success_when asks for at least 2"
+    assert result.outcomes[0].reason == "1 of 1 branches succeeded; success_when requires at least 2"
 
 
 def test_a_loop_that_takes_no_further_item_keeps_no_place_from_those_that_try_again(registry: Registry) -> None:

@@ -77,5 +77,5 @@ def test_the_shipped_pipelines_keep_every_promise_whatever_their_handlers_do(nam
 
 def test_what_cannot_run_is_refused_before_any_schedule() -> None:
     loop = Pipeline.model_validate({"name": "loop", "steps": [{"for_each": "items", "steps": ["mix"]}]})
-    with pytest.raises(InvalidPipeline, match="'items', which nothing before it writes"):
+    with pytest.raises(InvalidPipeline, match="'items', which no earlier step writes"):
         explore(loop, Context, registry=mixing_registry(lambda: 0))

@@ -14,7 +14,7 @@ REGISTRY = Registry()
 
 @handler(registry=REGISTRY)
 def double(number: int, *, call: Call) -> int:
-    """Comes back an hour later, twice."""
+    """Returns after sleeping for an hour twice."""
     if call.attempt < 3:
         raise TransientError("busy", retry_after_s=3600)
     return number * 2

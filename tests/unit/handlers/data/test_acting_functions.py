@@ -1,4 +1,4 @@
-"""Functions that act although they stand in a statement that reads are refused by their names."""
+"""Functions with side effects inside a reading statement are refused by name."""
 
 import pytest
 

@@ -153,7 +153,7 @@ def test_nothing_is_passed_in_place_of_a_missing_input(services: Services) -> No
     ]
     result, _ = run_steps(steps, FIELDS, services=services)
     assert result.errors[0].error is not None
-    assert "reads the field 'x', which nothing has written" in result.errors[0].error.message
+    assert "reads the field 'x', which no step has written" in result.errors[0].error.message
 
 
 def test_the_error_of_a_function_is_that_of_its_step(services: Services) -> None:

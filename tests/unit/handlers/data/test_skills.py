@@ -101,7 +101,7 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
         load_skills([tmp_path / "nowhere"])
 
 
-def test_a_changed_skill_changes_what_its_steps_and_those_after_them_rest_on() -> None:
+def test_a_changed_skill_changes_the_fingerprints_of_its_steps_and_of_later_ones() -> None:
     def lineages(text: str) -> tuple[str, str]:
         SKILLS["Analyst"] = parse_skill(text, "a.md")
         steps = [{"id": "ask", "handler": "skill", "options": {"skill": "Analyst"}}, {"id": "after", "handler": "tidy"}]

@@ -131,12 +131,12 @@ def test_any_value_comes_back_as_it_went_in(empty_engine: Any, text: str, number
     ],
 )
 def test_names_cannot_be_placeholders(sql: str) -> None:
-    with pytest.raises(BadQuery, match="stands for a name of a table or column; parameters are values only"):
+    with pytest.raises(BadQuery, match="is used as the name of a table or column; parameters can only be values"):
         check_sql(sql)
 
 
 def test_a_placeholder_within_quotes_is_refused_with_the_cure() -> None:
-    with pytest.raises(BadQuery, match=r"\{start\} stands within quotes: '\{start\}'; write \{start\} alone"):
+    with pytest.raises(BadQuery, match=r"\{start\} is inside quotes: '\{start\}'; write \{start\} alone"):
         check_sql("SELECT * FROM sales WHERE day >= '{start}'")
 
 
@@ -152,7 +152,7 @@ def test_queries_are_refused_when_they_are_planned(services: Services) -> None:
     assert "write {name} instead of {{ name }}" in refusal(
         {"source": "shop", "query": "SELECT {{ x }}"}, services, ["x"]
     )
-    assert "stands for a name" in refusal({"source": "shop", "query": "SELECT * FROM {t}"}, services, ["t"])
+    assert "is used as the name" in refusal({"source": "shop", "query": "SELECT * FROM {t}"}, services, ["t"])
     assert "query reads 'start', which no earlier step writes" in refusal(
         {"source": "shop", "query": "SELECT {start}"}, services
     )

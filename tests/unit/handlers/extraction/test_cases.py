@@ -1,4 +1,4 @@
-"""Inputs on which an extraction was once wrong: the words that must be in the text, and in some passage of it."""
+"""Inputs that were once extracted wrongly, with the words that the text and its passages must contain."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -439,6 +439,6 @@ def test_entities_of_xml_are_not_expanded():
 @pytest.mark.parametrize(
     "name", ["a.eml", "a.mbox", "a.ipynb", "a.rtf", "a.msg", "a.doc", "a.ppt", "a.xls", "a.odt", "a.epub"]
 )
-def test_what_is_no_file_of_its_format_says_so(name: str):
+def test_a_file_that_is_not_of_its_format_is_reported(name: str):
     with pytest.raises(Unreadable, match=r"^is (no|damaged)"):
         read(name, b"just words\n")

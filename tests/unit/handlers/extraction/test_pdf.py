@@ -45,7 +45,7 @@ def stream(content: bytes, *entries: bytes) -> bytes:
 
 
 def of_two_bytes(letters: dict[int, str]) -> tuple[bytes, ...]:
-    """A font, number 90, that has a number of two bytes for each letter, and says of these what they are."""
+    """A font, number 90, that has a number of two bytes for each letter, and maps these numbers to letters."""
     lines = b"".join(
         b"<%04X> <%s>\n" % (code, text.encode("utf-16-be").hex().encode()) for code, text in letters.items()
     )

@@ -38,7 +38,7 @@ def test_another_run_waits_for_nobody_and_is_refused_while_the_key_is_held(tmp_p
     other = call_of(theirs, "nightly", "run-2")
     with (
         mine.claim("gmail:1", call_of(mine, "first")),
-        pytest.raises(KeyCollision, match="nightly: .*'gmail:1' is being worked on by first of run run-1"),
+        pytest.raises(KeyCollision, match="nightly: .*'gmail:1' is in use by first of run run-1"),
         theirs.claim("gmail:1", other),
     ):
         pass
@@ -67,7 +67,7 @@ def test_a_process_of_its_own_counts_and_its_end_frees_the_key(tmp_path: Path) -
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
         with (
-            pytest.raises(KeyCollision, match="mine: .* worked on by theirs of run run-9"),
+            pytest.raises(KeyCollision, match="mine: .* in use by theirs of run run-9"),
             keys.claim("k", call_of(keys, "mine")),
         ):
             pass

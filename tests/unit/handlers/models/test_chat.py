@@ -72,7 +72,7 @@ def test_a_model_follows_a_handler_into_another_process(openai_server: OpenAISer
 
 
 @pytest.mark.parametrize("call", [Call(), asking(ChatModel("small"))])
-def test_without_a_model_it_is_said_what_to_set(call: Call) -> None:
+def test_without_a_model_the_error_names_the_settings(call: Call) -> None:
     with pytest.raises(FatalError, match="BRAID_OPENAI_BASE_URL.*BRAID_CHAT_MODEL"):
         ask_model(call, "x")
 

@@ -93,7 +93,7 @@ def test_weighted_fusion_is_the_mean_of_scores_scaled_over_the_candidates() -> N
     assert weighted_fusion("ab", []) == {"a": 0.0, "b": 0.0}
 
 
-def test_what_a_partial_voice_does_not_know_is_scored_by_the_others() -> None:
+def test_passages_that_a_partial_ranking_lacks_are_scored_by_the_others() -> None:
     vector = Voice("vector", {"a": 1.0, "b": 0.5, "c": 0.0})
     token = Voice("token", {"a": 0.9, "c": 0.1}, partial=True)
     # b gains .5 from the vectors; a and c gain as much from their tokens as from their vectors.

@@ -33,7 +33,7 @@ TAGS = {"lease": [("team", "Law")], "notice": [("team", "sea"), ("level", "open"
 
 
 class Constant:
-    """An embedder to which everything is alike, or nothing."""
+    """An embedder that gives all passages the same cosine to every question."""
 
     name = "constant"
     dim = 2

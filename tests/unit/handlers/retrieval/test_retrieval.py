@@ -180,9 +180,9 @@ def test_filtering_keeps_order_and_drops_the_unknown(call: Call) -> None:
     gone = Hit("x", "removed", 9.0, "secret", "vector")
     assert found(filter_access([gone, *all_hits()], {"team": ["law"]}, call=call)) == ["atom", "grossi", "it"]
     assert found(filter_access(all_hits(), limit=2, call=call)) == ["tides", "bread"]
-    with pytest.raises(FatalError, match="answers only with `access` given"):
+    with pytest.raises(FatalError, match="needs the parameter `access`"):
         filter_access(all_hits(), required=True, call=call)
-    with pytest.raises(FatalError, match="answers only with `access` given"):
+    with pytest.raises(FatalError, match="needs the parameter `access`"):
         filter_access(all_hits(), {}, required=True, tags={"team": ["law"]}, call=call)
 
 

@@ -1,4 +1,4 @@
-"""Changes of an index in SQL are noted passage by passage, as many of the last ones as are kept."""
+"""An index in SQL records its latest changes passage by passage, up to a fixed number."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ def since(store: SqliteIndexStore, number: int) -> changes.Changes | None:
         return changes.changes_between(connection, number, changes.changes_number(connection))
 
 
-def test_what_came_and_went_is_noted_with_the_difference_in_numbers(store: SqliteIndexStore) -> None:
+def test_added_and_removed_passages_are_recorded_with_the_difference_in_numbers(store: SqliteIndexStore) -> None:
     ingest(store, document("a", "storm river\nbridge"), document("b", "train"))
     first = since(store, 0)
     assert first

@@ -1,4 +1,4 @@
-"""A question is answered from the state that its transaction sees, whatever others have seen meanwhile."""
+"""A question is answered from the state of its own transaction, even if other processes have loaded newer data."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def answers(store: SqliteIndexStore, connection: object) -> list[dict[int, float
     ]
 
 
-def test_an_older_transaction_goes_on_to_see_what_it_saw(tmp_path: Path) -> None:
+def test_an_older_transaction_still_sees_its_own_state(tmp_path: Path) -> None:
     store = SqliteIndexStore(tmp_path / "index.db")
     ingest(store, document("a", "storm river\nbridge"), document("b", "river"))
     with store._read() as older:  # pyright: ignore[reportPrivateUsage]

@@ -106,7 +106,7 @@ def test_a_file_that_stays_locked_is_a_transient_failure(tmp_path: Path) -> None
 
 
 def test_only_what_reads_everything_goes_through_all_visible_passages(tmp_path: Path) -> None:
-    """SQLite takes `visible = 1` to be rare, and would rather read all visible passages than look some up by id."""
+    """SQLite assumes that `visible = 1` is rare, and prefers reading all visible passages to looking some up by id."""
     path = tmp_path / "index.db"
     ingest(str(path), 0, 3)
     store = SqliteIndexStore(path)

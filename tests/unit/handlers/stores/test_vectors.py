@@ -1,4 +1,4 @@
-"""Vectors of eight bits a number never leave out one of the nearest, whatever came before and whatever was chosen."""
+"""8-bit vectors never miss one of the nearest passages, whatever was written before and whichever passages are searched."""
 
 from collections.abc import Iterator
 
