@@ -63,7 +63,9 @@ class Catalog:
                 if other is None:
                     known[name] = found
                     waiting.append(found)
-                elif Path(other.file).resolve() != Path(found.file).resolve():
+                elif (
+                    other.pipeline != found.pipeline
+                ):  # the same file, or the same pipeline in another dialect, is no clash
                     raise _two_of_one_name(other, found)
         return Catalog(known, self.broken)
 

@@ -27,6 +27,7 @@ from typing import Any, cast
 from flows.author import OTHER_TRACEBACK
 from flows.calling import guardian
 from flows.calling.main_module import MAIN, MainModule, main_left_out, main_module
+from flows.calling.parcels import pack, unpack
 from flows.calling.raised import as_exception
 from flows.calling.threads import call_in_thread
 from flows.calling.times import PROCESS, CallTimes
@@ -74,19 +75,20 @@ def _exchange(
     worker: "_Worker", function: Callable[..., Any], arguments: tuple[Any, ...], begun: Callable[[], None]
 ) -> tuple[BaseException | None, Any, Any]:
     """Send a call, and return its error, result and traceback; runs in a thread, because large values take a while."""
-    try:
-        message = pickle.dumps((function, arguments), protocol=5)
-    except Exception as problem:
-        refused = FatalError(f"the inputs of a call with `isolation: process` must be picklable: {problem}")
-        refused.__cause__ = problem
-        return refused, None, None
-    answer = worker.call(message, begun)
-    try:
-        return pickle.loads(answer)
-    except Exception as problem:
-        refused = FatalError(f"the result of the call cannot be unpickled: {problem}")
-        refused.__cause__ = problem
-        return refused, None, None
+    with tempfile.TemporaryDirectory(dir=folder_of_calls(), ignore_cleanup_errors=True) as folder:
+        try:
+            message = pack((function, arguments, folder), folder)
+        except Exception as problem:
+            refused = FatalError(f"the inputs of a call with `isolation: process` must be picklable: {problem}")
+            refused.__cause__ = problem
+            return refused, None, None
+        answer = worker.call(message, begun)
+        try:
+            return unpack(answer)
+        except Exception as problem:
+            refused = FatalError(f"the result of the call cannot be unpickled: {problem}")
+            refused.__cause__ = problem
+            return refused, None, None
 
 
 def _begin_to_wait(waits: CallTimes | None) -> Callable[[], None]:
@@ -294,19 +296,20 @@ def _serve_calls(connection: "Connection[bytes, bytes]", mark: str, main: MainMo
 
 
 def _answer_call(message: bytes, main: MainModule) -> bytes:
+    folder: str | None = None
+
     def work() -> Any:
+        nonlocal folder
         if MAIN in message:
             main.bring_here()
-        function, arguments = pickle.loads(message)
+        function, arguments, folder = unpack(message)
         return function(*arguments)
 
     try:
         error, result = outcome_of(work)
-        return pickle.dumps(
-            (error, result, vars(error).get(OTHER_TRACEBACK) if error is not None else None), protocol=5
-        )
+        return pack((error, result, vars(error).get(OTHER_TRACEBACK) if error is not None else None), folder)
     except Exception as problem:
-        return pickle.dumps((FatalError(f"the result of the call cannot be pickled: {problem}"), None, None))
+        return pack((FatalError(f"the result of the call cannot be pickled: {problem}"), None, None), None)
 
 
 def outcome_of(function: Callable[[], Any]) -> tuple[BaseException | None, Any]:
