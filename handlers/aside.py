@@ -64,8 +64,8 @@ def one_by_one(
     """The results of `work` for each document, in order; a document whose work fails is set aside.
 
     Raises:
-        FatalError: every document failed with an error of ours, so the documents are not the cause. Exception: a
-        transient error, or one of the machine or the network.
+        FatalError: every document failed with an error of ours, and another run has overtaken none of them, so the
+        documents are not the cause. Exception: a transient error, or one of the machine or the network.
     """
     found = _each(work, items, name_of, call, doing)
     call.report_progress(len(items), len(items))
@@ -109,11 +109,16 @@ def _each(
             if not is_of_the_document(error):
                 raise
             failed.append((item, error))
-    if failed and not done and all(isinstance(error, FatalError) for _, error in failed):
+    # A document that was overtaken shows that the store works, so the documents are set aside.
+    if failed and not done and all(_may_concern_all(error) for _, error in failed):
         raise failed[0][1]
     for item, error in failed:
         set_aside(name_of(item), error, call, doing=doing)
     return done
+
+
+def _may_concern_all(error: Exception) -> bool:
+    return isinstance(error, FatalError) and not isinstance(error, DocumentOvertaken)
 
 
 def is_of_the_document(error: Exception) -> bool:

@@ -25,6 +25,10 @@ RESERVED = frozenset(
 """Reserved names: Braid's file formats use them, so documents cannot have such tags."""
 
 
+ENCODING = "encoding"
+"""The tag that declares the encoding of a text."""
+
+
 class InvalidTag(OrchestrationError, ValueError):
     """A tag that is not valid; the message names it and the rule that it breaks."""
 
@@ -44,6 +48,11 @@ def tag_name(name: str) -> str:
         kind = "is reserved" if name in RESERVED else f"starts with {RESERVED_PREFIX!r}, which is reserved"
         raise InvalidTag(f"tag {name!r} {kind} for the system; use a name like {name.lstrip('_') or 'category'!r}")
     return name
+
+
+def encoding_in(tags: Iterable[tuple[str, str]]) -> str | None:
+    """The encoding that the tags of a document declare."""
+    return dict(tags).get(ENCODING)
 
 
 def check_tags(tags: Mapping[str, str | Sequence[str]]) -> tuple[tuple[str, str], ...]:

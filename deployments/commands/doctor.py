@@ -269,14 +269,18 @@ def _parsers(settings: Settings) -> Iterator[Finding]:
 
 
 def _ocr(settings: Settings) -> Iterator[Finding]:
-    from handlers.extraction import Recognition, installed_engines
+    from handlers.extraction import Recognition, installed_engines, missing_languages
 
     engines = installed_engines()
     chosen = Recognition.chosen(settings.ocr_engine, settings.ocr_min_confidence, settings.ocr_languages)
     versions = [
         f"rapidocr {importlib.metadata.version('rapidocr')}" if each == "rapidocr" else each for each in engines
     ]
-    if chosen.engine is not None:
+    if missing := missing_languages(chosen):
+        cure = " ".join(f"tesseract-ocr-{each.replace('_', '-')}" for each in missing)
+        text = f"tesseract lacks {', '.join(missing)} (BRAID_OCR_LANGUAGES), so scans are set aside"
+        yield Finding("OCR", "warning", f"{text}; on Debian: apt-get install {cure}")
+    elif chosen.engine is not None:
         text = f"{chosen.engine} recognises scans and pictures; installed: {', '.join(versions)}"
         yield Finding("OCR", "ok", f"{text}; pages of a confidence below {chosen.min_confidence:g} are set aside")
     elif settings.ocr_engine in ("rapidocr", "tesseract"):

@@ -189,7 +189,7 @@ def show(
     passages: Annotated[bool, typer.Option("--passages", help="Print its passages too.")] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Show one document: its summary, entities, tables, code blocks and images.
+    """Show one document: its metadata, summary, entities, tables, code blocks and images.
 
     Examples:
 
@@ -288,6 +288,10 @@ def _print_document(found: dict[str, Any], *, passages: bool) -> None:
         console.print(Text(found["reason"], "red"))
     if found["tags"]:
         console.print("tags: " + ", ".join(f"{name}={value}" for name, value in found["tags"]), markup=False)
+    if found["metadata"]:
+        console.print(
+            "metadata: " + ", ".join(f"{name}={value}" for name, value in found["metadata"].items()), markup=False
+        )
     if found["summary"]:
         console.print("\nSummary", style="bold")
         console.print(found["summary"], markup=False)

@@ -103,13 +103,15 @@ class DocumentTable:
 
     def described(self, name: str) -> dict[str, Any]:
         """Everything in the index about one document, except vectors and terms."""
+        from handlers.extraction import public_type  # the readers take a while to import
+
         (entry,) = self.find([name])
         (stored,) = self.store.read_documents([entry.id])
         entities: dict[tuple[str, str], int] = {}
         for each in stored.entities:
             entities[each.name, each.kind] = entities.get((each.name, each.kind), 0) + 1
         return asdict(entry) | {
-            "mime_type": stored.document.mime_type,
+            "mime_type": public_type(stored.document.name, stored.document.mime_type),
             "sha256": stored.document.content_sha256,
             "tags": [list(tag) for tag in stored.document.tags],
             "metadata": dict(stored.document.metadata),

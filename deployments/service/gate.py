@@ -14,9 +14,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from deployments.service.access import OWNER, Caller, Unknown
-from deployments.service.guards import HostCheck, RateLimit, limited_body
+from deployments.service.guards import HostCheck, RateLimit, address_in, limited_body
 from deployments.service.metrics import Metrics
-from deployments.service.problems import MEDIA_TYPE, problem_of
+from deployments.service.problems import MEDIA_TYPE, UploadsOff, problem_of
 from deployments.service.tokens import TokenFile
 from flows.errors import OrchestrationError
 
@@ -29,6 +29,8 @@ SIGN_IN = "/sign-in"
 logger = logging.getLogger(__name__)
 _OPEN = ("/health", "/ready", "/static/", SIGN_IN)
 """Addresses without authentication; they contain no data of documents."""
+_PROBES = ("/health", "/ready")
+"""Addresses that orchestrators and load balancers call by the IP address of the machine, whatever its name."""
 _MOST_BODY = 1_000_000
 _HEADERS = {
     "Content-Security-Policy": (
@@ -100,14 +102,19 @@ class Gate:
         """Pass the request on, or return the answer that refuses it."""
         headers, path = Headers(scope=scope), scope["path"]
         try:
-            self._hosts.check(scope["method"], headers)
-            caller = self._caller(headers)
-            client = scope.get("client") or ("",)
-            self._rate.check(caller.name if caller is not None and self._needs_tokens() else f"address {client[0]}")
-            is_upload = scope["method"] == "PUT"
-            limited = limited_body(receive, headers, self._most_upload if is_upload else _MOST_BODY)
+            if path not in _PROBES:
+                self._hosts.check(scope["method"], headers)
+            secret = _secret(headers)
+            caller, address = self._caller(secret), address_in(scope)
+            self._rate.check(caller.name if caller is not None and self._needs_tokens() else address)
             if caller is None and not path.startswith(_OPEN):
+                if secret:
+                    self.service.wrong_tokens.check(address)
                 raise Unknown("this server requires a valid token")
+            is_upload = scope["method"] == "PUT"
+            if is_upload and not self._most_upload:
+                raise UploadsOff("uploads are off on this server")
+            limited = limited_body(receive, headers, self._most_upload if is_upload else _MOST_BODY)
         except OrchestrationError as error:
             if isinstance(error, Unknown) and "text/html" in headers.get("accept", ""):
                 return RedirectResponse(f"{SIGN_IN}?next={quote(_with_query(scope))}", status_code=303)
@@ -116,15 +123,12 @@ class Gate:
         await self.app(scope, limited, send)
         return None
 
-    def _caller(self, headers: Headers) -> Caller | None:
+    def _caller(self, secret: str) -> Caller | None:
         if not self._needs_tokens():
             return OWNER
-        scheme, _, secret = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            secret = _cookie(headers)
-        if self._credential is not None and compare_digest(secret.strip().encode(), self._credential.encode()):
+        if self._credential is not None and compare_digest(secret.encode(), self._credential.encode()):
             return OWNER
-        return self._tokens.caller(secret.strip()) if secret.strip() else None
+        return self._tokens.caller(secret) if secret else None
 
     def _needs_tokens(self) -> bool:
         return self._needs_token or self._tokens.in_use()
@@ -146,6 +150,12 @@ def problem_response(error: Exception, path: str, *, status: int | None = None) 
     return JSONResponse(
         problem.document(path), status_code=problem.status, headers=problem.headers, media_type=MEDIA_TYPE
     )
+
+
+def _secret(headers: Headers) -> str:
+    """The token or credential of a request; empty if it has none."""
+    scheme, _, sent = headers.get("authorization", "").partition(" ")
+    return (sent if scheme.lower() == "bearer" else _cookie(headers)).strip()
 
 
 def _cookie(headers: Headers) -> str:

@@ -16,6 +16,11 @@ _BODY_S = 60.0
 """Seconds for each part of a body to arrive."""
 
 
+def address_in(scope: Mapping[str, Any]) -> str:
+    """The address of the client of an ASGI request, as a caller for limits."""
+    return f"address {(scope.get('client') or ('',))[0]}"
+
+
 def is_loopback(host: str) -> bool:
     """Whether only programs on this machine can reach a server that is bound to this address."""
     return host in LOOPBACK
@@ -52,10 +57,10 @@ def _hostname(host: str) -> str:
 
 
 class RateLimit:
-    """A limit of calls per minute for each caller: a token bucket, which allows a burst."""
+    """A limit per minute for each caller, of calls or of what `of` names: a token bucket, which allows a burst."""
 
-    def __init__(self, per_minute: int) -> None:
-        self._per_minute = per_minute
+    def __init__(self, per_minute: int, *, of: str = "calls") -> None:
+        self._per_minute, self._of = per_minute, of
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def check(self, caller: str) -> None:
@@ -75,7 +80,7 @@ class RateLimit:
             self._buckets.popitem(last=False)
         if not allowed:
             wait_s = (1 - left) * 60 / self._per_minute
-            raise TooMany(f"more than {self._per_minute} calls per minute", retry_after_s=wait_s)
+            raise TooMany(f"more than {self._per_minute} {self._of} per minute", retry_after_s=wait_s)
 
 
 def limited_body(receive: Any, headers: Mapping[str, str], most: int) -> Any:

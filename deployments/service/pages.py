@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from deployments.screen import read_runs
 from deployments.service.answers import DocumentDetail, IndexInfo, SearchAnswer
 from deployments.service.gate import COOKIE, SIGN_IN
+from deployments.service.guards import address_in
 from deployments.service.library import Question, View
 from deployments.service.pieces import outline, pieces
 from deployments.service.problems import NotHere
@@ -198,6 +199,7 @@ async def sign_in(request: Request, service: ServiceDepends) -> Response:
     sent = parse_qs((await request.body()).decode("utf-8", "replace"))
     token, following = (sent.get(name, [""])[0].strip() for name in ("token", "next"))
     if service.tokens.caller(token) is None:
+        service.wrong_tokens.check(address_in(request.scope))
         return render(request, "sign_in.html", status=401, next=_own(following), wrong=True)
     answer = RedirectResponse(_own(following), status_code=303)
     answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=request.url.scheme == "https")

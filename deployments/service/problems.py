@@ -27,6 +27,10 @@ class TooMany(TransientError):
     """The caller exceeds the rate limit."""
 
 
+class UploadsOff(OrchestrationError, PermissionError):
+    """This server accepts no uploads."""
+
+
 class TooLarge(OrchestrationError, ValueError):
     """The request exceeds the size limit."""
 
@@ -78,6 +82,7 @@ KINDS: tuple[tuple[type[Exception], int, str, str], ...] = (
         "which the server may be called are in BRAID_SERVE_HOSTS.",
     ),
     (Forbidden, 403, "not-permitted", "Use a token with this right; `braid tokens list` shows the rights of each."),
+    (UploadsOff, 403, "uploads-off", "Set BRAID_SERVE_UPLOAD_MB on the server, or ingest the file from its folder."),
     (NotHere, 404, "no-such-address", "The addresses are listed at /docs."),
     (
         UnknownName,
@@ -91,7 +96,7 @@ KINDS: tuple[tuple[type[Exception], int, str, str], ...] = (
     (InvalidParameters, 422, "invalid-parameters", "Correct the named parameter; /docs has all of them."),
     (InvalidIndexName, 422, "invalid-name", "Use the name of an index; GET /api/indexes lists them."),
     (InvalidTag, 422, "invalid-tag", "Write filters as a mapping from a tag's name to its values."),
-    (TooMany, 429, "too-many-calls", "Wait for the seconds of Retry-After; BRAID_SERVE_RATE is the limit."),
+    (TooMany, 429, "too-many-calls", "Wait for the seconds of Retry-After; BRAID_SERVE_RATE limits calls."),
     (Unavailable, 503, "unavailable", "Start the missing service, or set its address, then ask again."),
     (InvalidSettings, 503, "not-configured", "Correct the named setting of the server, then ask again."),
     (Busy, 503, "busy", "Wait for the seconds of Retry-After, then ask again."),

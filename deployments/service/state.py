@@ -8,6 +8,7 @@ from starlette.requests import Request
 from deployments.server.local import running_url
 from deployments.service.access import Caller
 from deployments.service.calls import CallPool
+from deployments.service.guards import RateLimit
 from deployments.service.library import Library, View
 from deployments.service.metrics import Metrics
 from deployments.service.tokens import TokenFile
@@ -16,6 +17,8 @@ from deployments.settings import Settings
 ASK_TIMEOUT_S = 300.0
 """A longer time limit, since language models are slow but stream their answers."""
 _ASKING = 16
+_WRONG_TOKENS = 20
+"""As many may be sent per minute from one address."""
 
 
 @dataclass
@@ -29,6 +32,8 @@ class ServiceState:
     ready: bool = False
     searching: CallPool = field(init=False)
     asking: CallPool = field(init=False)
+    wrong_tokens: RateLimit = field(init=False)
+    """The limit for each address. Valid tokens are still accepted, because all callers may share a proxy's address."""
 
     def __post_init__(self) -> None:
         # More threads than cores would slow all of them down, since a search is bound by computation.
@@ -36,6 +41,7 @@ class ServiceState:
         self.searching = CallPool(
             "search", max(2, cores), timeout_s=self.settings.serve_timeout_s, metrics=self.metrics
         )
+        self.wrong_tokens = RateLimit(min(_WRONG_TOKENS, self.settings.serve_rate), of="wrong tokens")
         self.asking = CallPool("ask", _ASKING, timeout_s=ASK_TIMEOUT_S, metrics=self.metrics)
 
     @property

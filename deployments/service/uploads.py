@@ -36,7 +36,7 @@ def write_upload(settings: Settings, index: str, name: str, content: bytes) -> U
         InvalidSettings: the index has an impossible name.
         TooLarge: the file is larger than is allowed.
     """
-    if len(content) > most_bytes(settings) or not most_bytes(settings):
+    if len(content) > most_bytes(settings):
         raise TooLarge(f"files of up to {settings.serve_upload_mb:g} MB may be uploaded here")
     if not name.strip() or name.startswith((".", "~$")) or any(ord(each) < 32 or each in "/\\:" for each in name):
         raise InvalidParameters(f"{name!r} cannot be the name of an uploaded file; use one like report.pdf")

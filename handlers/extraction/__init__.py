@@ -16,8 +16,21 @@ from handlers.extraction.members import (
 )
 from handlers.extraction.readers.archive import Member
 from handlers.extraction.readers.markdown import heading_text
-from handlers.extraction.recognition import OcrMode, Recognition, installed_engines, recognition_of
-from handlers.extraction.registry import container_kind, formats_shown, is_known, is_picture, mime_type_of
+from handlers.extraction.recognition import (
+    OcrMode,
+    Recognition,
+    installed_engines,
+    missing_languages,
+    recognition_of,
+)
+from handlers.extraction.registry import (
+    container_kind,
+    formats_shown,
+    is_known,
+    is_picture,
+    mime_type_of,
+    public_type,
+)
 from handlers.extraction.tables import extract_tables
 from handlers.extraction.text import RegistryExtractor, extract_text, read_document, to_document
 
@@ -51,7 +64,9 @@ __all__ = [
     "list_members",
     "merge_extractions",
     "mime_type_of",
+    "missing_languages",
     "parent_of",
+    "public_type",
     "read_document",
     "recognition_of",
     "split_member",

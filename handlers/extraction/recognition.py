@@ -37,6 +37,15 @@ def installed_engines() -> tuple[Engine, ...]:
     return tuple(found)
 
 
+def missing_languages(recognition: "Recognition") -> list[str]:
+    """The languages of a recognition by tesseract that are not installed."""
+    if recognition.engine != "tesseract":
+        return []
+    listed = subprocess.run(["tesseract", "--list-langs"], capture_output=True, text=True, check=False)
+    installed = {*listed.stdout.split("\n"), *listed.stderr.split("\n")}  # by version
+    return [each for each in recognition.languages.split("+") if each not in installed]
+
+
 @dataclass(frozen=True)
 class Recognition:
     """The service `recognition`: the engine that reads pictures, and the least confidence that a page needs."""

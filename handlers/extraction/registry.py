@@ -1,5 +1,6 @@
 """The formats that can be ingested. To add one, write a module in `readers` and add a line for it here."""
 
+import mimetypes
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -166,6 +167,13 @@ MIME_TYPES = {suffix: each.mime_type for suffix, each in _BY_SUFFIX.items()}
 def mime_type_of(name: str) -> str | None:
     """The media type of a file that can be ingested; None for other files."""
     return MIME_TYPES.get(PurePosixPath(name).suffix.lower())
+
+
+def public_type(name: str, mime_type: str) -> str:
+    """The media type that other programs know; the readers share one for all pictures, and have one for web pages."""
+    if mime_type == PICTURE:
+        return mimetypes.guess_type(name, strict=False)[0] or "application/octet-stream"
+    return HTML if mime_type == WEB_PAGE else mime_type
 
 
 def is_known(mime_type: str) -> bool:

@@ -25,6 +25,7 @@ from handlers.extraction.recognition import (
 )
 from handlers.extraction.registry import may_stay, mime_type_of, read_file, told_by_content
 from handlers.records import Document, Fetched, SourceFile
+from handlers.tags import ENCODING, encoding_in
 
 logger = logging.getLogger(__name__)
 
@@ -80,9 +81,9 @@ def extract_text(
     memory, is set aside with its reason (`call.fail_item`) and the rest goes on. Texts, Markdown and source code stay
     as they are; the text of other formats is Markdown.
 
-    `encoding` is for texts that are not UTF-8 and declare no encoding; without it, the encoding is guessed. `ocr`
-    selects the pages for text recognition: `auto` those with pictures and no text, or with letters that cannot be
-    decoded; `always` all pages of PDF and pictures; `never` none.
+    `encoding` is for texts that are not UTF-8 and declare no encoding; their tag `encoding` takes precedence, and
+    without either, the encoding is guessed. `ocr` selects the pages for text recognition: `auto` those with pictures
+    and no text, or with letters that cannot be decoded; `always` all pages of PDF and pictures; `never` none.
 
     Raises:
         FatalError: `encoding` is unknown; or `ocr` is `always`, and no engine is installed.
@@ -151,7 +152,7 @@ def read_document(
     if not data.strip():
         raise Unreadable("is empty")
     mime_type = told_by_content(data, mime_type)
-    file = RawFile(data, source.name, mime_type, encoding, cpu_s)
+    file = RawFile(data, source.name, mime_type, _tagged_encoding(source) or encoding, cpu_s)
     with blaming(source.name):
         extracted = (extractor or RegistryExtractor()).extract(file)
     if not extracted.text.strip():
@@ -176,6 +177,13 @@ def read_document(
         metadata=(*extracted.metadata, *((("parent", parent),) if (parent := parent_of(source.name)) else ())),
     )
     return document, extracted.attachments
+
+
+def _tagged_encoding(source: SourceFile) -> str | None:
+    name = encoding_in(source.tags)
+    if name is not None and known_encoding(name) is None:
+        raise Unreadable(f"has the tag {ENCODING}={name}, which is unknown to Python; write for example windows-1250")
+    return name
 
 
 def _fetch(source: SourceFile, max_bytes: int, call: Call) -> Fetched:

@@ -9,6 +9,7 @@ from handlers.extraction import Unreadable, hash_source
 from handlers.ingestion.facets import DOCUMENTS, stale_facets, wanted_facets
 from handlers.records import SourceFile
 from handlers.stores import DocumentState, Restatement
+from handlers.tags import encoding_in
 
 
 @dataclass
@@ -41,7 +42,7 @@ class Comparison:
                 self._process(state, source)
             else:
                 self.quarantined += 1
-        elif not self.is_unchanged(state, source):
+        elif encoding_in(state.tags) != encoding_in(source.tags) or not self.is_unchanged(state, source):
             self._process(state, source)
         elif self._keep(state, source) and (
             (state.uri, state.revision, state.tags) != (source.uri, source.revision, source.tags)
@@ -93,7 +94,8 @@ class Comparison:
 
 def attempt_key(source: SourceFile, call: Call) -> str:
     """The revision of a source and the way it is read; a failed document is tried again only if one of them changes."""
-    return f"{source.revision} {wanted_facets(call).get(DOCUMENTS, '')}"
+    encoding = encoding_in(source.tags)
+    return f"{source.revision} {wanted_facets(call).get(DOCUMENTS, '')}{f' {encoding}' if encoding else ''}"
 
 
 def _name(source: SourceFile) -> str:

@@ -11,6 +11,7 @@ from handlers.ingestion.facets import DOCUMENTS
 from handlers.ingestion.partition import chunk_id
 from handlers.records import Artifact, Chunk, SourceFile
 from handlers.stores import DocumentState, IndexReader, Rename, StoredDocument, format_facets, parse_facets
+from handlers.tags import encoding_in
 
 _PAGE = 100
 
@@ -19,7 +20,8 @@ def renames_of(pairs: Sequence[tuple[DocumentState, SourceFile]], store: IndexRe
     """The renames from stored documents to sources of the same content, in order.
 
     Also the new ids of the documents that must be processed again because a part depends on their name: a title taken
-    from it, pictures stored under it, or the format. Their passages and vectors stay.
+    from it, pictures stored under it, or the format; or because another encoding is declared. Their passages and
+    vectors stay.
     """
     renames: list[Rename] = []
     again: set[str] = set()
@@ -42,7 +44,9 @@ def _rename(stored: StoredDocument, source: SourceFile) -> tuple[Rename, bool]:
     new_stem = PurePosixPath(source.name).stem[:500]
     named = title == stem != new_stem  # by its name, or by a heading with the same words
     plain = stored.document.mime_type == "text/plain" and not any(each.heading for each in stored.chunks)
-    complete = known and same_ids and (plain or not named) and mime_type_of(source.name) == stored.document.mime_type
+    same_reader = mime_type_of(source.name) == stored.document.mime_type
+    same_reader &= encoding_in(source.tags) == encoding_in(stored.document.tags)
+    complete = known and same_ids and (plain or not named) and same_reader
     document = replace(
         stored.document,
         id=new,

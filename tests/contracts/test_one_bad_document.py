@@ -221,10 +221,10 @@ def test_each_handler_names_the_document(place: str, tmp_path: Path) -> None:
 
 
 class OvertakenStore:
-    """A store in which another run publishes a document of that name right before this one."""
+    """A store in which another run publishes the documents of these names right before this one."""
 
-    def __init__(self, store: IndexStore, name: str) -> None:
-        self._store, self._name = store, name
+    def __init__(self, store: IndexStore, names: Sequence[str]) -> None:
+        self._store, self._names = store, names
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -232,28 +232,32 @@ class OvertakenStore:
     def put_documents(self, documents: Sequence[Document], chunks: Sequence[Chunk], **more: Any) -> dict[str, str]:
         versions = self._store.put_documents(documents, chunks, **more)
         for each in documents:
-            if each.name == self._name:
+            if each.name in self._names:
                 theirs = replace(each, text="Their words.", content_sha256="0" * 64, blocks=())
                 self._store.publish(self._store.put_documents([theirs], [], run_id="theirs", fingerprint="theirs"))
         return versions
 
 
+@pytest.mark.parametrize("overtaken", [["02.md"], ["00.md", "01.md", "02.md", "03.md"]], ids=["one", "all"])
 @pytest.mark.parametrize("kind", ["memory", "sqlite", "postgres"])
-def test_a_document_that_another_run_overtook_is_set_aside_and_tried_again(
-    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+def test_documents_that_another_run_overtook_are_set_aside_and_tried_again(
+    kind: str, overtaken: list[str], request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     texts = {f"{number:02}.md": text_of(number, None) for number in range(4)}
     write(tmp_path / "docs", texts)
     with make_store(kind, request, tmp_path) as store:
-        first = ingested(tmp_path / "docs", OvertakenStore(store, "02.md"), tmp_path)
-        assert first.status == "partial"
-        assert [(each.item, each.transient) for each in first.failures] == [("02.md", True)]
-        assert "publishing it: " in first.failures[0].error
-        assert "another run may have replaced it: ingest it again" in first.failures[0].error
-        assert balance(first)["processed"] == 3
+        first = ingested(tmp_path / "docs", OvertakenStore(store, overtaken), tmp_path)
+        assert first.status == "partial", first.errors
+        assert sorted((each.item, each.transient) for each in first.failures) == [(name, True) for name in overtaken]
+        for failure in first.failures:
+            assert "publishing it: " in failure.error
+            assert "another run may have replaced it: ingest it again" in failure.error
+        assert balance(first)["processed"] == 4 - len(overtaken)
+        statuses = {row.name: row.status for row in store.documents()}
+        assert statuses == {name: "failed" if name in overtaken else "processed" for name in texts}
         second = ingested(tmp_path / "docs", store, tmp_path)
         assert second.status == "succeeded"
-        assert (balance(second)["processed"], balance(second)["unchanged"]) == (1, 3)
+        assert (balance(second)["processed"], balance(second)["unchanged"]) == (len(overtaken), 4 - len(overtaken))
         with make_store(kind, request, tmp_path) as alone:
             assert ingested(tmp_path / "docs", alone, tmp_path).status == "succeeded"
             assert content(store) == content(alone)

@@ -157,6 +157,26 @@ def test_tags_are_the_same_whichever_source_brings_a_document(settings: Settings
     assert tags_of(settings) == nearer
 
 
+def test_a_document_is_read_again_when_another_encoding_is_declared(settings: Settings, docs: Path) -> None:
+    russian = docs / "sub" / "russian.txt"
+    russian.write_bytes("Привет, насос.".encode("cp1251"))
+    os.utime(russian, (LONG_AGO, LONG_AGO))
+
+    def declared(encoding: str) -> list[str]:
+        write(docs, {"sub/.tags.yaml": f"rules:\n- {{match: 'r*', tags: {{encoding: {encoding}}}}}\n"})
+        return worked(ingest(settings, docs))
+
+    assert declared("iso-8859-5")
+    assert words_of(settings)["sub/russian.txt"] == "Привет, насос.".encode("cp1251").decode("iso-8859-5")
+    assert declared("windows-1251")
+    assert words_of(settings)["sub/russian.txt"] == "Привет, насос."
+    assert not declared("windows-1251")
+    assert declared("klingon")
+    assert not declared("klingon")
+    assert declared("windows-1251")
+    assert tags_of(settings)["sub/russian.txt"] == (("encoding", "windows-1251"),)
+
+
 def make_older(settings: Settings, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ingest a folder as releases did that knew documents by their names alone."""
     with monkeypatch.context() as patch:

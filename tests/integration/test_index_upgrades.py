@@ -17,7 +17,7 @@ from handlers.stores.sql.schema import SCHEMA_VERSION
 from tests.support.index_stores import document, index_url, ingest, stage, vector
 from tests.support.older_indexes import OLDER, TABLES, copy_as_older_file
 
-OLDER_VERSIONS = (2, 3, 4, 5, 6, 7)
+OLDER_VERSIONS = (2, 3, 4, 5, 6, 7, 8)
 DOCUMENTS = [
     document("a", "Ada Byron\nstorm river\nbridge", tags=[("team", "x")]),
     document("b", "Charles Babbage met Ada Byron\nriver train"),

@@ -135,14 +135,23 @@ def match_terms(
     norm = _float(k1) * (_float(1 - b) + _float(b) * cast(passages_.c.length, Double) / _float(average))
     part = given.c.weight * tally * _float(k1 + 1) / (tally + norm)
     score = func.sum(aggregate_order_by(part, postings_.c.term)).label("score")
-    best = (
+    scored = (
         select(passages_.c.key, score)
         .select_from(given)
         .join(postings_, postings_.c.term == given.c.term)
         .join(passages_, passages_.c.key == postings_.c.passage)
         .where(in_view(connection), *_conditions(connection, limits))
         .group_by(passages_.c.key)
-        .order_by(score.desc(), passages_.c.id)
+        .cte("scored")
+        .prefix_with("MATERIALIZED", dialect="postgresql")
+    )
+    # Ids decide between equal scores. They are read for the best only; an index has all else of a passage.
+    highest = select(scored.c.score).order_by(scored.c.score.desc()).limit(top_k).subquery()
+    best = (
+        select(scored.c.key, scored.c.score)
+        .join(passages_, passages_.c.key == scored.c.key)
+        .where(scored.c.score >= select(func.min(highest.c.score)).scalar_subquery())
+        .order_by(scored.c.score.desc(), passages_.c.id)
         .limit(top_k)
     )
     return {row.key: float(row.score) for row in connection.execute(best)}

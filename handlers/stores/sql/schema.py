@@ -14,6 +14,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     Table,
     UniqueConstraint,
     event,
@@ -21,7 +22,7 @@ from sqlalchemy import (
 
 from handlers.stores.sql.dialects import StorableText, VectorColumn
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 APPLICATION_ID = 0x42524149  # "BRAI", in the file's header
 
 # In schema version 2, a `~` marked versions that were overwritten while they were visible.
@@ -74,6 +75,14 @@ _UPGRADES: dict[int, dict[str, tuple[str, ...]]] = {
     7: {
         "sqlite": ("ALTER TABLE vectors ADD COLUMN checksum BIGINT",),
         "postgresql": ("ALTER TABLE vectors ADD COLUMN checksum BIGINT",),
+    },
+    # The primary key of postings includes their counts, so that a search does not read the table besides.
+    8: {
+        "sqlite": (),
+        "postgresql": (
+            "ALTER TABLE postings DROP CONSTRAINT postings_pkey",
+            "ALTER TABLE postings ADD CONSTRAINT postings_pkey PRIMARY KEY (term, passage) INCLUDE (count)",
+        ),
     },
 }
 """The statements that upgrade a schema version to the next, by dialect; missing tables are created."""
@@ -300,9 +309,10 @@ token_vectors = Table(
 postings = Table(
     "postings",
     metadata,
-    Column("term", Text, primary_key=True),
-    Column("passage", Key, primary_key=True, autoincrement=False, index=True),
+    Column("term", Text, nullable=False),
+    Column("passage", Key, nullable=False, autoincrement=False, index=True),
     Column("count", Integer, nullable=False),
+    PrimaryKeyConstraint("term", "passage", postgresql_include=["count"]),
     sqlite_with_rowid=False,
 )
 

@@ -13,6 +13,7 @@ from deployments.server.checks import clock, version
 from deployments.server.findings import Finding
 from deployments.settings import Settings, load_settings
 from flows.run_store import RunningBranch, RunRecord, RunStore, open_database
+from handlers.extraction import installed_engines
 from tests.support.killed_process import run_and_kill
 
 
@@ -36,6 +37,19 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("BRAID_HANDLER_MODULES", "tests.support.dying_run")
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     return load_settings()
+
+
+@pytest.mark.skipif("tesseract" not in installed_engines(), reason="tesseract is not installed")
+def test_a_language_that_tesseract_lacks_is_named(settings: Settings) -> None:
+    def ocr(languages: str) -> Finding:
+        (finding,) = found(settings.model_copy(update={"ocr_engine": "tesseract", "ocr_languages": languages}), "OCR")
+        return finding
+
+    assert ocr("eng").level == "ok"
+    missing = ocr("eng+tlh_x")
+    assert missing.level == "warning"
+    assert "tesseract lacks tlh_x (BRAID_OCR_LANGUAGES)" in missing.text
+    assert missing.text.endswith("apt-get install tesseract-ocr-tlh-x")
 
 
 @pytest.mark.slow

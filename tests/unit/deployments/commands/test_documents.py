@@ -66,6 +66,14 @@ def test_documents_are_listed_with_their_outcomes(source: Path) -> None:
     assert braid_json("documents", "status")["counts"]["failed"] == 1
 
 
+def test_a_document_shows_its_encoding_and_whether_it_was_guessed(source: Path) -> None:
+    (source / "ode.txt").write_bytes("Příliš žluťoučký kůň úpěl ďábelské ódy.".encode("cp1250"))
+    ingest(source)
+    assert "metadata: encoding=cp1250, encoding_guessed=yes\n" in braid("documents", "show", "ode.txt")[1]
+    ingest(source, "--tag", "encoding=windows-1250")
+    assert "metadata: encoding=cp1250\n" in braid("documents", "show", "ode.txt")[1]
+
+
 def test_one_document_shows_what_was_found_in_it(source: Path) -> None:
     ingest(source, "--tag", "team=garden")
     found = braid_json("documents", "show", "bees.md")

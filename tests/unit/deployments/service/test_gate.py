@@ -61,6 +61,12 @@ async def test_a_name_that_is_not_the_servers_is_refused(
     assert (await asked(chosen, "/api/indexes", bind=bind, host=host)).status_code == status
 
 
+@pytest.mark.parametrize(("path", "status"), [("/health", 200), ("/ready", 503), ("/metrics", 403)])
+async def test_probes_may_call_it_by_its_ip_address(chosen: Settings, path: str, status: int) -> None:
+    chosen = chosen.model_copy(update={"serve_hosts": ("braid.example",)})
+    assert (await asked(chosen, path, bind="0.0.0.0", host="10.1.2.3:4210")).status_code == status
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -148,6 +154,35 @@ async def test_who_has_no_valid_token_gets_nothing_once_there_are_tokens(chosen:
     TokenFile(chosen.tokens_file).revoke("ann")
     assert (await asked(chosen, "/api/indexes", {"Authorization": f"Bearer {secret}"})).status_code == 401
     assert (await asked(chosen, "/api/indexes")).status_code == 401
+
+
+async def test_wrong_tokens_are_slowed_down_and_valid_ones_are_not(chosen: Settings) -> None:
+    app = make_app(chosen.model_copy(update={"serve_rate": 600}), warm_up=False)
+    secret = TokenFile(chosen.tokens_file).add("ann", tags=None)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1:4210") as client:
+
+        async def answer(token: str) -> httpx.Response:
+            return await client.get("/api/indexes", headers={"Authorization": f"Bearer {token}"} if token else {})
+
+        answers = [await answer(f"wrong{number}") for number in range(60)]
+        refused = [each for each in answers if each.status_code == 429]
+        assert {each.status_code for each in answers[:20]} == {401}
+        assert refused
+        assert int(refused[0].headers["retry-after"]) >= 1
+        assert refused[0].json()["detail"] == "more than 20 wrong tokens per minute"
+        assert (await answer(secret)).status_code == 200
+        assert (await answer("")).status_code == 401
+        typed = [(await client.post("/sign-in", data={"token": f"wrong{number}"})).status_code for number in range(40)]
+        assert 429 in typed
+        assert (await client.post("/sign-in", data={"token": secret})).status_code == 303
+    app.service.close()
+
+
+async def test_uploads_can_be_off(chosen: Settings) -> None:
+    chosen = chosen.model_copy(update={"serve_upload_mb": 0.0})
+    for content in (b"x", b""):
+        put = await asked(chosen, "/api/indexes/docs/uploads/a.txt", method="PUT", content=content)
+        assert (put.status_code, put.json()["type"]) == (403, "urn:braid:problem:uploads-off")
 
 
 async def test_a_token_without_the_right_starts_nothing(chosen: Settings) -> None:

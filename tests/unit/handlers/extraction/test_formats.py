@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from handlers.extraction import Extracted, RawFile, Unreadable
+from handlers.extraction import WEB_PAGE, Extracted, RawFile, Unreadable, public_type
 from handlers.extraction.registry import FORMATS, MIME_TYPES, format_of, mime_type_of, told_by_content
 from tests.support.packages import make_epub, make_odf, make_ole
 
@@ -405,6 +405,19 @@ def test_every_format_has_suffixes_and_a_media_type_of_its_own():
     assert len({each.mime_type for each in FORMATS}) == len(FORMATS)
     assert mime_type_of("A/B.PDF") == "application/pdf"
     assert mime_type_of("b.exe") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "mime_type", "public"),
+    [
+        ("a/Scan.PNG", MIME_TYPES[".png"], "image/png"),
+        ("a.webp", MIME_TYPES[".webp"], "image/webp"),
+        ("https://example.com/a", WEB_PAGE, "text/html"),
+        ("a.md", "text/markdown", "text/markdown"),
+    ],
+)
+def test_a_media_type_is_shown_as_other_programs_know_it(name: str, mime_type: str, public: str):
+    assert public_type(name, mime_type) == public
 
 
 def test_a_sheet_with_one_word_in_its_last_cell_costs_nothing():

@@ -1,6 +1,7 @@
 import hashlib
 import io
 import zipfile
+from dataclasses import replace
 
 import pytest
 
@@ -109,6 +110,24 @@ def test_an_encoding_can_be_said_for_texts_that_declare_none():
     assert dict(documents[0].metadata) == {"encoding": "iso8859-7"}
     with pytest.raises(FatalError, match="'klingon' is unknown to Python"):
         extract(files, encoding="klingon")
+
+
+def test_the_tag_of_a_text_declares_its_encoding():
+    words = {"a.txt": "Ζήτω".encode("iso8859-7"), "b.txt": "Привет".encode("cp1251"), "c.txt": b"\xc6 \xde"}
+    tags = {"b.txt": "windows-1251", "c.txt": "klingon"}
+    call, root = make_call(words)
+    sources = [
+        replace(each, tags=(("encoding", tags[each.name]),) if each.name in tags else ())
+        for each in list_sources(root, call=call)
+    ]
+    documents = extract_text(sources, encoding="iso-8859-7", call=call)["documents"]
+    assert [(each.text, dict(each.metadata)["encoding"]) for each in documents] == [
+        ("Ζήτω", "iso8859-7"),
+        ("Привет", "cp1251"),
+    ]
+    assert [(each.item, each.error) for each in call.failures] == [
+        ("c.txt", "has the tag encoding=klingon, which is unknown to Python; write for example windows-1250")
+    ]
 
 
 def test_csv_is_a_table_whatever_its_delimiter():
