@@ -38,9 +38,10 @@ def run(
     continue it. `settings` default to those of the environment.
 
     Raises:
-        InvalidParameters: a parameter is missing, unknown or of the wrong type. InvalidPipeline: the pipeline cannot
-        run; the message lists all its mistakes. InvalidSettings: a setting cannot be used, or the index has an
-        impossible name. UnknownName: no pipeline has that name.
+        InvalidParameters: a parameter is missing, unknown or of the wrong type.
+        InvalidPipeline: the pipeline cannot run; the message lists all its mistakes.
+        InvalidSettings: a setting cannot be used, or the index has an impossible name.
+        UnknownName: no pipeline has that name.
     """
     chosen = settings or load_settings()
     setup = _Setup(chosen, load_catalog(chosen), index, engine, record, max_concurrency)

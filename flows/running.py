@@ -58,8 +58,9 @@ def run(
     If an event loop is already running (in a notebook), the pipeline runs in a thread; async code should await `arun`.
 
     Raises:
-        InvalidParameters: a parameter is missing, unknown or of the wrong type. InvalidPipeline: the pipeline cannot
-        run; the message lists all its mistakes. UnknownName: no pipeline has that name.
+        InvalidParameters: a parameter is missing, unknown or of the wrong type.
+        InvalidPipeline: the pipeline cannot run; the message lists all its mistakes.
+        UnknownName: no pipeline has that name.
     """
     setup = _Setup(find_pipeline(pipeline, catalog), _services(services), registry, catalog, max_concurrency, store)
     values = join_parameters(parameters, given)

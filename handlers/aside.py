@@ -65,7 +65,8 @@ def one_by_one(
 
     Raises:
         FatalError: every document failed with an error of ours, and another run has overtaken none of them, so the
-        documents are not the cause. Exception: a transient error, or one of the machine or the network.
+            documents are not the cause.
+        Exception: a transient error, or one of the machine or the network.
     """
     found = _each(work, items, name_of, call, doing)
     call.report_progress(len(items), len(items))

@@ -27,7 +27,8 @@ class CallPool:
         """The result of the function, called in a thread.
 
         Raises:
-            Busy: too many calls are waiting. TooSlow: waiting and running took too long.
+            Busy: too many calls are waiting.
+            TooSlow: waiting and running took too long.
         """
         if self._here >= self._most:
             self._metrics.refused(self.name)

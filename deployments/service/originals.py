@@ -35,8 +35,8 @@ def open_original(described: Mapping[str, Any], sources: Sources, roots: Iterabl
     `roots` are the sources of its index, from which a document that is not a file is fetched again.
 
     Raises:
-        ChangedOriginal: it has changed since it was ingested, or is not a separate file. OrchestrationError: it is
-        missing, too large, or unreadable.
+        ChangedOriginal: it has changed since it was ingested, or is not a separate file.
+        OrchestrationError: it is missing, too large, or unreadable.
     """
     uri: str = described["uri"]
     name = described["name"].rstrip("/").rpartition("/")[2] or "document"

@@ -80,8 +80,8 @@ class PermittedDocuments:
         """Everything in the index about a document, by its id, URI or name.
 
         Raises:
-            AmbiguousName: several documents fit; the message lists them. UnknownName: there is no such visible
-            document; the message suggests the nearest visible one.
+            AmbiguousName: several documents fit; the message lists them.
+            UnknownName: there is no such visible document; the message suggests the nearest visible one.
         """
         found = self._permitted(self.table.store.lookup(document, limit=_PAGE))
         if not self.caller.sees_everything:

@@ -86,7 +86,8 @@ async def turn(pipeline: str, parameters: Mapping[str, Any], turns: Turns | None
     """Hold the turn of the current flow run inside the block; yields the final state if the run is refused, else None.
 
     Raises:
-        Pause: the run waits, and its process should end. TransientError: the server does not answer.
+        Pause: the run waits, and its process should end.
+        TransientError: the server does not answer.
     """
     if turns is None:
         yield None

@@ -42,8 +42,8 @@ def read_mongo(client: Any, url: str, query: Any, lookup: Lookup, *, most_rows: 
     """The documents as dicts; ids of MongoDB become texts.
 
     Raises:
-        BadQuery: Braid or the server refuses it, or it returns too many documents. TransientError: the server is
-        unreachable, or took longer than `timeout_s`.
+        BadQuery: Braid or the server refuses it, or it returns too many documents.
+        TransientError: the server is unreachable, or took longer than `timeout_s`.
     """
     from pymongo import errors
 

@@ -82,7 +82,8 @@ def run_query(
     """The rows or the answer of a query, with its placeholders filled from `fields`.
 
     Raises:
-        BadQuery: Braid or the server refuses it. TransientError: the server is unreachable or busy.
+        BadQuery: Braid or the server refuses it.
+        TransientError: the server is unreachable or busy.
     """
 
     def lookup(name: str) -> Any:

@@ -79,7 +79,8 @@ def read_redis(client: Any, url: str, query: Any, lookup: Lookup, *, most_rows: 
     """The answer as rows: one for a hash, one per `value` for a list, none for a missing key.
 
     Raises:
-        BadQuery: it is refused or too large. TransientError: the server is unreachable.
+        BadQuery: it is refused or too large.
+        TransientError: the server is unreachable.
     """
     import redis
 

@@ -109,8 +109,8 @@ def call_rest(
     """The answer, or the part of it that `select` finds; with `pagination`, the items of all pages in one list.
 
     Raises:
-        BadQuery: Braid or the service refuses it. TransientError: the service is busy or unreachable; carries its
-        Retry-After.
+        BadQuery: Braid or the service refuses it.
+        TransientError: the service is busy or unreachable; carries its Retry-After.
     """
     limits = _Limits(monotonic() + timeout_s, timeout_s, most_bytes)
     with _prepared(rest, request, lookup) as sent:

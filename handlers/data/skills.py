@@ -109,7 +109,8 @@ def load_skills(folders: Iterable[Path]) -> None:
     """Register the skills in folders: every `*.md` file with front matter, at any depth.
 
     Raises:
-        BadSkill: a folder or file cannot be used. DuplicateName: two files define the same name.
+        BadSkill: a folder or file cannot be used.
+        DuplicateName: two files define the same name.
     """
     for folder in folders:
         if not folder.is_dir():

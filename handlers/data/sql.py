@@ -126,8 +126,8 @@ def fetch(engine: Any, sql: str, lookup: Lookup, call: Call, *, bounds: Bounds, 
     Rows are counted and measured while they arrive. With `read_only`, the statement is restricted to reading.
 
     Raises:
-        BadQuery: Braid or the database refuses it, or its result is larger than the bounds. TransientError: the
-        database is unreachable or busy, or took longer than the bounds allow.
+        BadQuery: Braid or the database refuses it, or its result is larger than the bounds.
+        TransientError: the database is unreachable or busy, or took longer than the bounds allow.
     """
     from sqlalchemy import exc
 

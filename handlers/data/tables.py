@@ -16,8 +16,9 @@ def read_rows(connections: Connections, name: str, query: str, *, key: str) -> I
     """The rows of a reading query; `key` is a column with unique values.
 
     Raises:
-        BadQuery: Braid or the database refuses the query, the column or the result. TransientError: the database is
-        unreachable or busy. UnknownName: there is no such connection.
+        BadQuery: Braid or the database refuses the query, the column or the result.
+        TransientError: the database is unreachable or busy.
+        UnknownName: there is no such connection.
     """
     engine = connections.engine(connections.url(name), read_only=True)
     column = engine.dialect.identifier_preparer.quote(key)

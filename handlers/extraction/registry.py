@@ -227,7 +227,8 @@ def read_file(file: RawFile) -> Extracted:
     """The text of a file, by the reader of its format.
 
     Raises:
-        Unreadable: the text is too large for a file of that size. Exception: any error, since parsers are not trusted.
+        Unreadable: the text is too large for a file of that size.
+        Exception: any error, since parsers are not trusted.
     """
     extracted = format_of(file.mime_type).read(replace(file, started=time.thread_time()))
     most = max(_ALWAYS_FINE_TEXT, min(_TEXT_RATIO * len(file.data), max(_LONGEST_TEXT, len(file.data))))

@@ -45,8 +45,8 @@ class Chat(Protocol):
         """The answer; with `schema`, text that should be JSON of that schema.
 
         Raises:
-            TransientError: the model is busy or unreachable; carries its Retry-After. FatalError: it refuses, or its
-            answer is not a text.
+            TransientError: the model is busy or unreachable; carries its Retry-After.
+            FatalError: it refuses, or its answer is not a text.
         """
         ...
 
@@ -90,8 +90,8 @@ class ChatModel:
         An exception from `on_text` ends the answer and propagates.
 
         Raises:
-            TransientError: the model is busy or unreachable, or its answer broke off. FatalError: it refuses, or its
-            answer is not a text.
+            TransientError: the model is busy or unreachable, or its answer broke off.
+            FatalError: it refuses, or its answer is not a text.
         """
         request = self._request(messages, model, max_tokens=max_tokens, temperature=temperature)
         request |= {"stream": True, "stream_options": {"include_usage": True}}
@@ -172,8 +172,8 @@ def ask_model(
     `image`, a media type and bytes, is shown beside the prompt.
 
     Raises:
-        FatalError: no model is configured, it refuses, or its answer has no text. TransientError: it is busy or
-        unreachable.
+        FatalError: no model is configured, it refuses, or its answer has no text.
+        TransientError: it is busy or unreachable.
     """
     if "chat" not in call.services:
         raise FatalError(NOT_CONFIGURED)

@@ -34,8 +34,8 @@ class OpenAIEmbedder:
         """float32, shape (len(texts), dim).
 
         Raises:
-            TransientError: the endpoint is busy or unreachable; carries its Retry-After. FatalError: it refuses, or its
-            answer is not one vector per text.
+            TransientError: the endpoint is busy or unreachable; carries its Retry-After.
+            FatalError: it refuses, or its answer is not one vector per text.
         """
         parts = [self._embed(some) for some in chunked(texts, TEXTS_PER_REQUEST)]
         return np.concatenate(parts) if parts else np.zeros((0, self.dim), dtype=np.float32)

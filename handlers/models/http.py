@@ -30,8 +30,8 @@ class Endpoint:
         """The answer of the endpoint, read as JSON; `timeout_s` replaces the endpoint's own.
 
         Raises:
-            TransientError: it is busy or unreachable; carries its Retry-After. FatalError: it refuses, or its answer is
-            not JSON.
+            TransientError: it is busy or unreachable; carries its Retry-After.
+            FatalError: it refuses, or its answer is not JSON.
         """
         answer = self._send(path, body, timeout_s)
         try:

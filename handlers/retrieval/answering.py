@@ -58,7 +58,8 @@ def answer_question(
     The model also gets `relations` if an earlier step found them. Without results, the model is not asked.
 
     Raises:
-        FatalError: no language model is configured, or it refuses. TransientError: it is busy or unreachable.
+        FatalError: no language model is configured, or it refuses.
+        TransientError: it is busy or unreachable.
     """
     shown = list(results[:most])
     if not shown:

@@ -50,8 +50,8 @@ class Http:
         """The content at a URL, redirects within the host followed.
 
         Raises:
-            MissingObject: it does not exist (404, 410). TransientError: the server is busy or unreachable, or the
-            connection broke; carries its Retry-After.
+            MissingObject: it does not exist (404, 410).
+            TransientError: the server is busy or unreachable, or the connection broke; carries its Retry-After.
             StorageUnusable: the host is not allowed, or refuses access (401, 403).
             StorageError: any other refusal, or more than `most_bytes`.
         """
