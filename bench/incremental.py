@@ -1,4 +1,4 @@
-"""The cost of recurring ingestion: documents per second cold, warm and with 1 % changed, next to bare function calls.
+"""The cost of recurring ingestion: time and CPU time cold, warm and with 1 % changed, next to bare function calls.
 
     python -m bench.incremental --documents 10000
 
@@ -11,8 +11,11 @@ import os
 import random
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from deployments.catalog import load_catalog
 from deployments.runs import Request, load_handlers, make_services, run_pipeline
@@ -32,16 +35,42 @@ def write(folder: Path, number: int, words: int, seed: int) -> None:
     os.utime(path, (1.7e9 + seed, 1.7e9 + seed))
 
 
-def ingest(settings: Settings, source: Path | str, index: str) -> tuple[float, dict[str, Any]]:
+@dataclass(frozen=True)
+class Spent:
+    """Seconds on the clock, and CPU seconds of this process and of those that parse documents."""
+
+    seconds: float
+    cpu_s: float
+
+    @staticmethod
+    def so_far() -> "Spent":
+        own = psutil.Process()
+        processes = [own.cpu_times(), *(child.cpu_times() for child in own.children(recursive=True))]
+        ended = own.cpu_times()
+        cpu_s = sum(each.user + each.system for each in processes) + ended.children_user + ended.children_system
+        return Spent(time.perf_counter(), cpu_s)
+
+    def since(self, began: "Spent") -> "Spent":
+        return Spent(self.seconds - began.seconds, self.cpu_s - began.cpu_s)
+
+    def line(self, name: str, count: int, alone: "Spent") -> str:
+        return (
+            f"{name:20} {self.seconds:8.2f} s  {count / self.seconds:8,.0f} documents/s"
+            f"  {self.seconds / alone.seconds:6.3f} × bare"
+            f"  {self.cpu_s:8.2f} CPU s  {self.cpu_s / alone.cpu_s:6.3f} × bare"
+        )
+
+
+def ingest(settings: Settings, source: Path | str, index: str) -> tuple[Spent, dict[str, Any]]:
     catalog = load_catalog(settings)
-    began = time.perf_counter()
+    began = Spent.so_far()
     request = Request(catalog.find("ingest"), {"source": str(source)}, index=index, engine="inline")
     result = run_pipeline(request, settings=settings, catalog=catalog)
     assert result.status == "succeeded", result.errors
-    return time.perf_counter() - began, result.context.data["changes"]
+    return Spent.so_far().since(began), result.context.data["changes"]
 
 
-def bare(settings: Settings, source: Path) -> float:
+def bare(settings: Settings, source: Path, index: str = "bare") -> Spent:
     """The same work by calling the functions."""
     from handlers.extraction import extract_text
     from handlers.ingestion.embeddings import generate_dense_embeddings, generate_sparse_embeddings
@@ -57,9 +86,9 @@ def bare(settings: Settings, source: Path) -> float:
     from handlers.ingestion.summary import generate_summary
     from handlers.sources import list_sources
 
-    services = make_services(settings, "bare")
-    call: Any = Call(identity=Identity(index="bare", services=services))
-    began = time.perf_counter()
+    services = make_services(settings, index)
+    call: Any = Call(identity=Identity(index=index, services=services))
+    began = Spent.so_far()
     sources = list_sources(str(source), call=call)
     for some in chunked(sources, 50):
         documents: Any = extract_text(some, call=call)["documents"]
@@ -73,8 +102,9 @@ def bare(settings: Settings, source: Path) -> float:
         terms = store_sparse_vectors(chunks, sparse, call=call)
         graph = store_graph(chunks, facts["entities"], facts["relations"], call=call)
         publish_documents(stored, vectors, terms, graph, call=call)
+    spent = Spent.so_far().since(began)
     services.close()
-    return time.perf_counter() - began
+    return spent
 
 
 def main() -> None:
@@ -89,19 +119,21 @@ def main() -> None:
             write(source, number, given.words, number)
         settings = Settings(home=Path(folder, "home")).model_copy(update={"embedding_model": "hashing"})
         load_handlers(settings)
+        write(Path(folder, "one"), 0, given.words, count)
+        bare(settings, Path(folder, "one"), "one")  # imports, and processes that parse
         alone = bare(settings, source)
         print(f"{count:,} documents of {given.words} words\n")
-        print(f"bare function calls  {alone:8.2f} s  {count / alone:10,.0f} documents/s")
+        print(alone.line("bare function calls", count, alone))
         cold, _ = ingest(settings, source, "bench")
-        print(f"cold                 {cold:8.2f} s  {count / cold:10,.0f} documents/s  {cold / alone:6.2f} × bare")
+        print(cold.line("cold", count, alone))
         warm, changes = ingest(settings, source, "bench")
         assert changes["unchanged"] == count
-        print(f"warm                 {warm:8.2f} s  {count / warm:10,.0f} documents/s  {warm / alone:6.3f} × bare")
+        print(warm.line("warm", count, alone))
         for number in range(0, count, 100):
             write(source, number, given.words, count + number)
         some, changes = ingest(settings, source, "bench")
         assert changes["process"] == -(-count // 100)
-        print(f"1 % changed          {some:8.2f} s  {count / some:10,.0f} documents/s  {some / alone:6.3f} × bare")
+        print(some.line("1 % changed", count, alone))
 
 
 if __name__ == "__main__":

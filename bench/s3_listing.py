@@ -51,7 +51,8 @@ def list_once(server: S3Server, url: str) -> None:
 
 def ingest_once(proxy: Proxy, settings: Settings, url: str, title: str) -> None:
     proxy.asked.clear()
-    took, changes = ingest(settings, url, "bench")
+    spent, changes = ingest(settings, url, "bench")
+    took = spent.seconds
     print(
         f"{title}: {took:.1f} s, {changes['process']:,} processed, {changes['unchanged']:,} unchanged; "
         f"{proxy.listings} pages listed, {len(proxy.downloads):,} objects downloaded, "
