@@ -200,7 +200,9 @@ class TraceRecorder:
     async def _inject_fault(self, leaf: LeafCall, call: str) -> None:
         if self.faults is None:
             return
-        bounded = leaf.deadline is not None or leaf.node.retry.attempt_timeout_s is not None
+        has_timeout = leaf.deadline is not None or leaf.node.retry.attempt_timeout_s is not None
+        # A call that has ignored its cancellation would not be cancelled again.
+        bounded = has_timeout and f"{call} ignores" not in self.trace.schedule.made
         match self.faults.of_call(self.trace.schedule, call, bounded=bounded):
             case "transient":
                 raise TransientError(f"injected into {call}: fails for now")

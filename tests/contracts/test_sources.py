@@ -102,7 +102,7 @@ def cases_of_storages() -> Iterator[tuple[str, str]]:
 @pytest.mark.slow
 @pytest.mark.skipif(PROFILE == "moderate", reason="starts a server per check; in CI only")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
-@pytest.mark.parametrize(("scheme", "check"), cases_of_storages())
+@pytest.mark.parametrize(("scheme", "check"), list(cases_of_storages()))
 def test_files_on_a_server_pass_the_checks(scheme: str, check: str, tmp_path: Path) -> None:
     with STORAGES[scheme](tmp_path / "docs") as place:
         assert place.faults >= STORAGES_IN_CI[scheme]

@@ -158,6 +158,6 @@ def test_an_index_is_proven_and_repaired_from_its_sources(
     assert sorted(each.facet for each in found.differences) == ["tags", "text", "vectors"]
     assert [each.kind for each in found.flaws] == ["orphan"]  # the token vectors of the deleted one
     assert (found.documents, found.changed, found.unproven, found.repaired) == (4, 1, ["0.md"], 4)
-    sample = prove_index(settings, catalog, "docs", share=0.6, seed="a")
-    assert sample.holds
-    assert 0 < sample.documents < 4
+    samples = [prove_index(settings, catalog, "docs", share=0.6, seed=str(number)) for number in range(10)]
+    assert all(sample.holds for sample in samples)
+    assert 0 < sum(sample.documents for sample in samples) < 40  # the ids, and with them the samples, differ per run

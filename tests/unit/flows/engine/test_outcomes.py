@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flows.author import Call, Outcome, Registry, handler
@@ -229,6 +229,7 @@ def _needed(rule: Any, counted: int) -> float:
 
 @given(st.integers(0, 2**32), st.integers(0, 2**32))
 @settings(max_examples=scaled(60))
+@example(5935563, 5935563)  # a call ignores its cancellation, and would hang afterwards
 def test_outcomes_and_the_run_say_what_happened(tree: int, schedule: int) -> None:
     bench = Bench()
     record = bench.run(tree, schedule)

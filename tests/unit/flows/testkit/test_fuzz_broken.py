@@ -160,7 +160,7 @@ def test_a_result_that_depends_on_the_order_of_calls() -> None:
     branches = [{"handler": "ranked", "options": {"name": name}, "writes": {"rank": name}} for name in "ab"]
     shown = explore(pipeline({"parallel": branches}), fresh, registry=made, schedules=200)
     report = told(shown)
-    assert "the final state differs under this schedule: a is 2, else 1; b is 1, else 2" in report
+    assert "the final state differs under this schedule: a is 2, otherwise 1; b is 1, otherwise 2" in report
     assert "note: ranked changed 'seen', which is outside of the context" in report
     assert shown.failure is not None
     assert 1 <= len(shown.failure.causes) <= 2
