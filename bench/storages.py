@@ -11,15 +11,8 @@ import traceback
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from deployments.testkit import CHECKS, Fault, SourceKit
-from tests.support.storage_servers import STORAGES
-
-FAULTS: dict[str, Fault] = {
-    "waits_when_asked_to": "busy",
-    "goes_on_after_a_cut": "cut",
-    "says_that_a_token_has_expired": "expired",
-    "deletes_nothing_after_half_a_listing": "half",
-}
+from deployments.testkit import CHECKS, SourceKit
+from tests.support.storage_servers import FAULTS, STORAGES
 
 
 def tried(scheme: str, check: str) -> str:

@@ -33,6 +33,6 @@ def _watch(pipes: Sequence[int]) -> None:
     for number in pipes:
         readers.register(number, 0)  # an error, here the end of the reader, is always reported
     readers.poll()
-    with open(os.devnull, "wb") as nowhere:
+    with open(os.devnull, "wb") as null_device:
         for number in pipes:
-            os.dup2(nowhere.fileno(), number)
+            os.dup2(null_device.fileno(), number)

@@ -101,7 +101,7 @@ async def _run_in_window(state: RunState, items: "_Items", batches: _Batches, ru
     begun = Window(None if limit is None else limit + MOST_WAITING)
 
     async def work(position: int, batch: Any, slot: Slot) -> None:
-        # Prepare items in order, because equal items are told apart by the order in which they begin.
+        # Prepare items in order, because the order in which equal items begin distinguishes them.
         key = items.keys.of(batch) if items.keys is not None else ""
         await items.run(state, position, batch, key, run_node, slot)
         slot.let_go()

@@ -57,7 +57,7 @@ class FilesElsewhere:
                 yield _stored(uri, name, files.info(entry["name"])) if wanted and entry.get("size") is None else found
 
     def _info_of_file(self, files: Any, path: str) -> dict[str, Any] | None:
-        """What the server says of a path that is a file; None for a folder, which a web server shows as a page."""
+        """The server's information about a file; None for a folder, which a web server shows as a page."""
         info: dict[str, Any] = files.info(path)
         is_page = self._is_web and info.get("mimetype") == "text/html"
         return info if info.get("type") == "file" and not is_page else None

@@ -20,7 +20,7 @@ def speak(text: str, *, voice: str, language: str, speed: float, timeout_s: floa
     """A WAV of 22 050 frames per second.
 
     `voice` is one of espeak-ng's voices (`en-us+f3`, `de`), or any name: each name always has the same timbre, pitch
-    and pace, so that narrators can be told apart.
+    and pace, so that listeners can distinguish the narrators.
 
     Raises:
         FatalError: espeak-ng is not installed, knows no such language, or there is nothing to say.

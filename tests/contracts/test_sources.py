@@ -12,15 +12,9 @@ from hypothesis import settings
 
 from deployments.testkit import CHECKS, Fault, SourceKit
 from tests.support import source_places as places
-from tests.support.storage_servers import OVER_HTTP, OVER_TCP, STORAGES
+from tests.support.storage_servers import FAULTS, OVER_HTTP, OVER_TCP, STORAGES
 
 PROFILE = settings.get_current_profile_name()
-FAULTS: dict[str, Fault] = {
-    "waits_when_asked_to": "busy",
-    "goes_on_after_a_cut": "cut",
-    "says_that_a_token_has_expired": "expired",
-    "deletes_nothing_after_half_a_listing": "half",
-}
 KINDS: dict[str, frozenset[Fault]] = {
     "folder": frozenset({"half"}),
     "memory": frozenset(),

@@ -23,6 +23,13 @@ from tests.support.web_server import WebAnswer, WebRequest, run_web_server
 
 os.environ.setdefault("TEST_STORAGE_PASSWORD", "word")
 _PASSWORD = "env:TEST_STORAGE_PASSWORD"
+FAULTS: dict[str, Fault] = {
+    "waits_when_asked_to": "busy",
+    "goes_on_after_a_cut": "cut",
+    "says_that_a_token_has_expired": "expired",
+    "deletes_nothing_after_half_a_listing": "half",
+}
+"""The fault that a check of the kit needs, by check; all other checks need none."""
 OVER_TCP: frozenset[Fault] = frozenset({"cut", "half"})
 _EXPIRED: frozenset[Fault] = frozenset({"expired"})
 OVER_HTTP: frozenset[Fault] = frozenset({"busy", "cut", "expired", "half"})
