@@ -7,7 +7,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-
 _encode = json.JSONEncoder(default=str).encode
 
 

@@ -20,7 +20,7 @@ def test_what_is_dumped_loads_as_the_same_pipeline(pipeline):
 
 
 @given(st.text() | st.floats(allow_nan=False) | st.integers())
-@example("\x7f\x85\u2028\ufeff\U0001f600 \\ \" %")
+@example('\x7f\x85\u2028\ufeff\U0001f600 \\ " %')
 @example(float("inf"))
 @example(1e16)
 def test_what_is_packed_loads_as_the_same_pipeline(value):
