@@ -75,7 +75,7 @@ def template_names(value: Any) -> frozenset[str]:
 def required_names(template: str) -> frozenset[str]:
     """The fields that a template requires: those that it reads without `is defined` or `default`."""
     if "{" not in template:
-        return frozenset()
+        return frozenset()  # without importing jinja2, which takes 20 ms
     from jinja2 import nodes
 
     try:
