@@ -17,7 +17,6 @@ def case(row: Row, folder: str, *, engine: str, recorded: bool, batch: str) -> C
     if engine == "prefect":  # imports are no part of any row
         import flows.translator
     if recorded:
-        import ruamel.yaml  # noqa: F401
         import sqlalchemy.dialects.sqlite  # noqa: F401
 
         import flows.run_store  # noqa: F401

@@ -114,12 +114,11 @@ def keep_in_journal(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
         )
         keeping = asyncio.ensure_future(journal.keep(key.name, record))
         try:
-            await asyncio.wait([keeping])
+            await asyncio.shield(keeping)
         except asyncio.CancelledError as error:
             # The call has succeeded and stays in the journal, although this run was cancelled.
             await asyncio.wait([keeping])
             return LeafResult(ending_of(error))
-        keeping.result()
         return ended
 
     return run

@@ -2,7 +2,7 @@
 
 from flows.loaders.builder import PipelineBuilder, parallel, pipeline
 from flows.loaders.dialect_schema import DIALECT_NAMES, dialect_schema
-from flows.loaders.dump import dump_pipeline, pipeline_data
+from flows.loaders.dump import dump_pipeline, pack_pipeline, pipeline_data
 from flows.loaders.foreign import UNREADABLE
 from flows.loaders.handler_schema import add_handlers
 from flows.loaders.native import LoadedPipeline, load_pipeline, load_pipeline_text, loaded_from
@@ -26,6 +26,7 @@ __all__ = [
     "load_pipeline",
     "load_pipeline_text",
     "loaded_from",
+    "pack_pipeline",
     "parallel",
     "pipeline",
     "pipeline_data",

@@ -1,5 +1,7 @@
 """A pipeline as native YAML, as a person would write it: in short forms and without defaults."""
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any, assert_never, cast
@@ -23,6 +25,10 @@ from flows.model import (
     Tolerance,
 )
 
+_ONLY_ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
+"""Letters that JSON permits in a text, and that YAML only permits escaped."""
+_LONGEST_KEY = 150
+"""In letters, which may be six times as long when escaped; in the form of JSON, a key of YAML has at most 1,024."""
 _KEYS_WITHOUT_STEPS = ("options", "parameters", "outputs", "reads", "writes", "reducers", "merge", "split", "resources")
 
 
@@ -42,6 +48,31 @@ def dump_pipeline(pipeline: Pipeline, *, policies: bool = False) -> str:
     data = pipeline_data(pipeline)
     yaml.dump(_with_flow_lists(_with_policies(data) if policies else data), written)
     return written.getvalue()
+
+
+def pack_pipeline(pipeline: Pipeline) -> str:
+    """As `dump_pipeline`, but for programs: in the part of YAML that is JSON, if it can hold the pipeline.
+
+    JSON takes a tenth of the time, and does not import a library for YAML.
+
+    Raises:
+        ValueError: as for `dump_pipeline`.
+    """
+    data = pipeline_data(pipeline)
+    try:
+        text = json.dumps(data, ensure_ascii=False, allow_nan=False)
+        # JSON has no keys that are numbers.
+        if json.loads(text, object_pairs_hook=_entries_with_short_keys) == data:
+            return _ONLY_ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    except ValueError:  # a key that is too long, or infinity, which JSON lacks too
+        pass
+    return dump_pipeline(pipeline)
+
+
+def _entries_with_short_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if any(len(key) > _LONGEST_KEY for key, _ in pairs):
+        raise ValueError("YAML has no such long keys in the form of JSON")
+    return dict(pairs)
 
 
 def _with_policies(value: Any) -> Any:

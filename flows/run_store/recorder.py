@@ -26,7 +26,7 @@ from flows.engine import (
     StepStuck,
 )
 from flows.errors import OrchestrationError
-from flows.loaders import dump_pipeline
+from flows.loaders import pack_pipeline
 from flows.model import hide_secrets
 from flows.planning import Plan
 from flows.run_store.records import HEARTBEAT_S, ProcessIdentity, RunningBranch, RunRecord
@@ -337,7 +337,7 @@ def _is_small(result: CallResult) -> bool:
 
 def _yaml(plan: Plan) -> str | None:
     try:
-        text = dump_pipeline(plan.pipeline)
+        text = pack_pipeline(plan.pipeline)
     except ValueError:  # built in Python, with options that YAML cannot hold
         return None
     shown = hide_secrets(text)

@@ -40,7 +40,7 @@ class RunRecord:
     file: str | None = None
     """The file that the pipeline was read from."""
     yaml: str | None = None
-    """The pipeline as native YAML."""
+    """The pipeline as native YAML, usually in the part of YAML that is JSON."""
     host: str | None = None
     process: int | None = None
     process_started: float | None = None

@@ -70,11 +70,14 @@ class SigningKey:
 
     def _signature(self, content: bytes, place: tuple[str, ...]) -> bytes:
         self._secret = self._secret or _read_or_make(self._file or Path(KEY_FILE))
-        made = hmac.new(self._secret, digestmod=hashlib.sha256)
-        for part in (*(part.encode() for part in place), content):
-            made.update(len(part).to_bytes(8, "big"))
-            made.update(part)
+        ahead = [*map(_with_length, map(str.encode, place)), len(content).to_bytes(8, "big")]
+        made = hmac.new(self._secret, b"".join(ahead), hashlib.sha256)
+        made.update(content)
         return made.digest()
+
+
+def _with_length(part: bytes) -> bytes:
+    return len(part).to_bytes(8, "big") + part
 
 
 def _read_or_make(file: Path) -> bytes:

@@ -6,11 +6,14 @@ import zlib
 from dataclasses import dataclass
 
 import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
+import zstandard
 
 from flows.engine import FinishedCall
 
 logger = logging.getLogger(__name__)
 _MIN_BYTES_TO_COMPRESS = 4_000
+_MAIN = b"\x8c\x08__main__"
+"""How a pickle refers to a class of the main module; texts that mention `__main__` look different."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +42,16 @@ def pack(call: FinishedCall) -> StoredCall:
         Exception: any error that pickling raises for a value that cannot be pickled.
     """
     content = _pickled(call)
-    # Texts and term counts shrink to a third, and compressing them takes less time than writing them.
+    # Texts and term counts shrink to a third or less, and compressing them takes less time than writing them.
     compress = len(content) >= _MIN_BYTES_TO_COMPRESS
-    return StoredCall(call, zlib.compress(content, level=1) if compress else content)
+    return StoredCall(call, zstandard.compress(content, level=1) if compress else content)
 
 
 def _pickled(call: FinishedCall) -> bytes:
     """The pickle of a call, with classes of the main module by value, because other processes do not have them."""
     try:
         content = pickle.dumps(call, protocol=5)
-        if b"__main__" not in content:
+        if _MAIN not in content:
             return content
     except Exception:
         logger.debug("%s: its result is pickled with its classes", call.step_id)
@@ -61,5 +64,10 @@ def unpack(content: bytes) -> FinishedCall:
     Raises:
         Exception: any error that unpickling raises, for example for a class that no longer exists.
     """
-    # No pickle begins like a zlib stream.
-    return pickle.loads(content if content[:1] == b"\x80" else zlib.decompress(content))
+    match content[:1]:
+        case b"\x80":  # the first byte of every pickle
+            return pickle.loads(content)
+        case b"\x28":  # the first byte of Zstandard
+            return pickle.loads(zstandard.decompress(content))
+        case _:  # kept by an earlier release
+            return pickle.loads(zlib.decompress(content))

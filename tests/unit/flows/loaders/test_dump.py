@@ -1,8 +1,11 @@
+import json
+
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from flows.errors import InvalidPipeline
-from flows.loaders import dump_pipeline, load_pipeline_text
+from flows.loaders import dump_pipeline, load_pipeline_text, pack_pipeline
 from flows.model import ForEach, Handler, Parallel, Pipeline, Policy, Sequential, Tolerance
 from flows.model.policies import minimum_threshold
 from tests.support.profiles import scaled
@@ -13,6 +16,27 @@ from tests.support.strategies import pipelines
 @settings(max_examples=scaled(40), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_what_is_dumped_loads_as_the_same_pipeline(pipeline):
     assert load_pipeline_text(dump_pipeline(pipeline)).pipeline == pipeline
+    assert load_pipeline_text(pack_pipeline(pipeline)).pipeline == pipeline
+
+
+@given(st.text() | st.floats(allow_nan=False) | st.integers())
+@example('\x7f\x85\u2028\ufeff\U0001f600 \\ " %')
+@example(float("inf"))
+@example(1e16)
+def test_what_is_packed_loads_as_the_same_pipeline(value):
+    pipeline = Pipeline(name="p", steps=(Handler(handler="a", options={"one": value, "two": {"k": [value]}}),))
+    assert load_pipeline_text(pack_pipeline(pipeline)).pipeline == pipeline
+
+
+@pytest.mark.parametrize("key", [1, 1.5, None, True, "k" * 2000])
+def test_keys_that_json_lacks_are_packed_as_yaml(key):
+    pipeline = Pipeline(name="p", steps=(Handler(handler="a", options={"codes": {key: "x"}}),))
+    assert load_pipeline_text(pack_pipeline(pipeline)).pipeline == pipeline
+
+
+def test_a_packed_pipeline_is_usually_json():
+    pipeline = Pipeline(name="p", steps=(Handler(handler="a", options={"limit": 3}),))
+    assert json.loads(pack_pipeline(pipeline)) == {"name": "p", "steps": [{"handler": "a", "options": {"limit": 3}}]}
 
 
 def test_a_dump_reads_as_a_person_would_write_it():
