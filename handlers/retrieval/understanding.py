@@ -213,8 +213,9 @@ def _near(word: str, its_terms: Collection[str], store: IndexSearch, where: TagF
             ):
                 found[each] = min(int(mistakes) + before, found.get(each, most))
     there = store.occurring(found, where=where)
-    ranked = sorted((mistakes, term) for term, mistakes in found.items() if term in there)
-    return {term: 1 - mistakes / (len(term) + 1) for mistakes, term in ranked[:_MOST_NEAR] if mistakes == ranked[0][0]}
+    ranked = sorted(there, key=lambda term: (found[term], -len(term), term))
+    nearest = [term for term in ranked[:_MOST_NEAR] if found[term] == found[ranked[0]]]
+    return {term: 1 - found[term] / (len(term) + 1) for term in nearest}
 
 
 def _most_mistakes(word: str) -> int:

@@ -168,6 +168,7 @@ def test_a_short_question_with_a_misspelt_word_finds_first_what_was_meant(call: 
         ("valverde", None),
         ("stormy", "storm"),
         ("leafs", "leas"),
+        ("periodss", "period"),
     ],
 )
 def test_a_word_is_replaced_only_by_words_that_a_mistake_or_two_make_of_it(
