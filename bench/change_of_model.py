@@ -1,5 +1,4 @@
-"""Questions during a change of model must neither fail nor mix versions; also measures the time of a switch and the
-space of versions.
+"""Questions during a change of model must neither fail nor mix versions; also measures the time of a switch.
 
 Questions are asked while the new model is built, and after that until all are asked, while the index is switched to and
 fro. An answer is mixed if it is not full, or has a score that is not of the model of its version.
@@ -118,10 +117,6 @@ class Askers:
         return len(near) == TOP_K and len(own) == len(ids) == len(hits) and all(own)
 
 
-def megabytes(store: IndexStore) -> float:
-    return store.size_bytes() / 1e6
-
-
 def timed(action: Any) -> float:
     began = time.perf_counter()
     action()
@@ -138,17 +133,7 @@ def main() -> None:
         store = open_index(options.url or str(Path(folder) / "bench.db"))
         for number, batch in enumerate(documents(options.documents)):
             write(store, batch, "old", f"r{number}")
-        before = megabytes(store)
-        print(f"{options.documents} documents, {store.statistics()['chunks']} passages: {before:.1f} MB")
-        tenth: Any = PinnedIndex(store, store.begin_version("old", "tenth"))
-        changed = [
-            document(f"d{number}", [f"changed {number} {part}" + " word1" * 70 for part in range(4)])
-            for number in range(options.documents // 10)
-        ]
-        write(tenth, changed, "old", "tenth")
-        after = megabytes(store)
-        print(f"a version with a tenth of the documents changed: {after:.1f} MB, {after / before:.2f} x")
-        print(f"removed in {timed(lambda: store.remove_version('tenth')):.0f} ms")
+        print(f"{options.documents} documents, {store.statistics()['chunks']} passages")
         began = time.perf_counter()
         askers = Askers(store, options.questions)
         beside: Any = PinnedIndex(store, store.begin_version("new"))
@@ -158,7 +143,6 @@ def main() -> None:
             refresh(beside, ids[start : start + AT_ONCE], "new", f"b{start}")
         assert beside.unfinished() == []
         built = sum(askers.asked.values())
-        print(f"another model for all: {megabytes(store):.1f} MB, {megabytes(store) / before:.2f} x", flush=True)
         taken: list[float] = []
         while not (askers.are_done and taken):
             for name in (beside.version, "1"):

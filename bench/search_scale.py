@@ -7,15 +7,18 @@ The passages are made up (`bench.search_corpus`). Each store and library is meas
 the CPU time of the first question of a process, `warm` that of the next ones, `publication` that of the first question
 after another writer has published eighty passages. A question asks for the fifty best by meaning and the fifty best by
 words and reads five of them. `recall` is the share of the truly nearest fifty. CPU times are those of this process;
-for PostgreSQL, whose server does the work, the elapsed times count. Needs the extra `test`, and the libraries
+for PostgreSQL, whose server does the work, the elapsed times count. A library that takes longer than fifteen CPU
+minutes to be filled and asked is stopped. Needs the extra `test`, and the libraries
 that are to be measured (`pip install faiss-cpu usearch tantivy bm25s lancedb qdrant-client`).
 """
 
 import argparse
 import multiprocessing
+import resource
+import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -30,6 +33,10 @@ from handlers.stores import IndexStore, open_index
 from handlers.tags import TagFilter
 
 TOP_K, READ, PUBLICATIONS, PUBLISHED = 50, 5, 12, 8
+LONGEST = 15 * 60
+"""CPU seconds of a library, with its questions."""
+MEASURED = 0.5
+"""CPU seconds in which the mean of a question is measured."""
 
 
 def main() -> None:
@@ -45,19 +52,21 @@ def main() -> None:
         folder = chosen.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="braid-scale-")))
         for passages in chosen.passages or [10_000, 50_000, 200_000]:
             worst = worst_products(passages, chosen.questions, TOP_K, alike=chosen.alike)
-            for store in chosen.store if chosen.store or chosen.library else ["sqlite"]:
+            for store in chosen.store or ([] if chosen.library else ["sqlite"]):
                 url = str(folder / f"{passages}.db")
                 if store == "postgres":
                     url = make_postgres_url(stack).format(index="bench")
                 _in_a_process(_measure_store, store, url, passages, worst, chosen.alike)
             for library in chosen.library or ():
-                _in_a_process(_measure_library, library, passages, worst)
+                if _in_a_process(_measure_library, library, passages, worst, chosen.alike) == -signal.SIGXCPU:
+                    print(f"\n{library}, {passages:,} passages, stopped after {LONGEST} CPU-s", flush=True)
 
 
-def _in_a_process(function: Callable[..., None], *arguments: Any) -> None:
+def _in_a_process(function: Callable[..., None], *arguments: Any) -> int | None:
     process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
     process.start()
     process.join()
+    return process.exitcode
 
 
 def _measure_store(name: str, url: str, passages: int, worst: dict[str, list[float]], alike: bool) -> None:
@@ -106,7 +115,10 @@ def _ask_store(url: str, worst: dict[str, list[float]], alike: bool) -> None:
 def _each_way(store: IndexStore, asked: list[tuple[np.ndarray, dict[str, float]]]) -> None:
     by_vector = [_timed(lambda v=v: store.search_vectors(v, top_k=TOP_K, with_text=False)) for v, _ in asked]
     by_terms = [_timed(lambda c=c: store.search_terms(c, top_k=TOP_K, with_text=False)) for _, c in asked]
-    print(f"  by meaning    {_shown(by_vector)}\n  by words      {_shown(by_terms)}")
+    mean = _mean_cpu(lambda pair: store.search_vectors(pair[0], top_k=TOP_K, with_text=False), asked)
+    print(f"  by meaning    {_shown(by_vector)}, CPU mean {mean:.2f}")
+    mean = _mean_cpu(lambda pair: store.search_terms(pair[1], top_k=TOP_K, with_text=False), asked)
+    print(f"  by words      {_shown(by_terms)}, CPU mean {mean:.2f}")
 
 
 def _after_publications(
@@ -130,24 +142,32 @@ def _ask(store: IndexStore, vector: np.ndarray, counts: dict[str, float], where:
     store.hits(best, found_by="", where=where)
 
 
-def _measure_library(name: str, passages: int, worst: dict[str, list[float]]) -> None:
+def _measure_library(name: str, passages: int, worst: dict[str, list[float]], alike: bool) -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (LONGEST, resource.RLIM_INFINITY))
     at_rest, began = _memory(), time.process_time()
     try:
-        search, kind = LIBRARIES[name](passages)
+        search, kind = LIBRARIES[name](passages, alike)
     except ImportError as error:
         print(f"\n{name}: {error}")
         return
     print(f"\n{name}, {passages:,} passages, made in {time.process_time() - began:.1f} CPU-s")
-    asked = list(questions(len(worst[""])))
-    search(asked[0][kind], TOP_K)
-    taken = [_timed(lambda pair=pair: search(pair[kind], TOP_K)) for pair in asked]
-    shown = ""
+    asked = [pair[kind] for pair in questions(len(worst[""]), alike=alike)]
+    search(asked[0], TOP_K)
+    shown = f"CPU mean {_mean_cpu(lambda each: search(each, TOP_K), asked):.2f} ms"
     if kind == 0:
-        shares = [
-            recall(search(vector, TOP_K), least, TOP_K) for (vector, _), least in zip(asked, worst[""], strict=True)
-        ]
-        shown = f"   recall {np.mean(shares):.4f}, least {min(shares):.2f}"
-    print(f"  warm          {_shown(taken)}{shown}\n  memory {_memory() - at_rest:,.0f} MB more", flush=True)
+        shares = [recall(search(each, TOP_K), least, TOP_K) for each, least in zip(asked, worst[""], strict=True)]
+        shown += f"   recall {np.mean(shares):.4f}, least {min(shares):.2f}"
+    print(f"  warm          {shown}\n  memory {_memory() - at_rest:,.0f} MB more", flush=True)
+
+
+def _mean_cpu(ask: Callable[[Any], object], asked: Sequence[Any]) -> float:
+    """CPU milliseconds per question, over whole rounds: the clock of the CPU is too coarse for short answers."""
+    began, count = time.process_time(), 0
+    while not count or time.process_time() - began < MEASURED:
+        for each in asked:
+            ask(each)
+        count += len(asked)
+    return (time.process_time() - began) / count * 1e3
 
 
 def _timed(function: Callable[[], object]) -> tuple[float, float]:

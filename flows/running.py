@@ -168,7 +168,7 @@ def run_prepared(
     from flows.translator import run_as_flow
 
     pipeline = prepared.plan.pipeline
-    return run_as_flow(pipeline, {}, _in_flow(prepared, start), run_name=_run_name(prepared))
+    return run_as_flow(pipeline, {}, _in_flow(prepared, start))
 
 
 async def arun_prepared(
@@ -181,7 +181,7 @@ async def arun_prepared(
     from flows.translator import arun_as_flow
 
     pipeline = prepared.plan.pipeline
-    return await arun_as_flow(pipeline, {}, _in_flow(prepared, start), run_name=_run_name(prepared))
+    return await arun_as_flow(pipeline, {}, _in_flow(prepared, start))
 
 
 def _check_engine(engine: str) -> None:
@@ -193,12 +193,6 @@ def _in_flow(prepared: Prepared, start: Start) -> Callable[[Mapping[str, Any]], 
     from flows.translator import current_flow_run_id
 
     return lambda _: start(prepared, current_flow_run_id())
-
-
-def _run_name(prepared: Prepared) -> str:
-    """The flow run's name until the run sets its own; the name of a resuming run stays."""
-    resumes = prepared.context.identity.resumes
-    return f"{prepared.plan.pipeline.name} · {f'resumes {resumes}' if resumes else prepared.context.execution_id}"
 
 
 def find_pipeline(pipeline: Any, catalog: Mapping[str, Pipeline] | None = None) -> LoadedPipeline:

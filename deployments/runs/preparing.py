@@ -30,6 +30,8 @@ PlanOf: TypeAlias = Callable[[Request, Mapping[str, Any]], Plan]
 _INDEX_STORE = "index_store"
 _OF_CHUNKS = ("index.vectors", "index.terms", "index.graph")
 """Effects that belong to chunks. A chunk is identified by its content, so the origin of chunks does not matter."""
+_BY_CONTENT = {"chunks", "sources", "documents"}
+"""Fields whose content decides on these effects: chunks by their ids, titles of documents by comparison (`titles`)."""
 
 
 def prepare(
@@ -168,7 +170,7 @@ def _writes(plan: Plan, effect: str = "index.documents") -> bool:
 
 
 def _effect_fingerprints(plan: Plan, values: Mapping[str, Any]) -> dict[str, EffectFingerprint]:
-    by_content = effect_fingerprints(plan, values, apart_from=SELECTING | {"chunks", "sources"})
+    by_content = effect_fingerprints(plan, values, apart_from=SELECTING | _BY_CONTENT)
     return effect_fingerprints(plan, values, apart_from=SELECTING) | {
         effect: by_content[effect] for effect in _OF_CHUNKS if effect in by_content
     }

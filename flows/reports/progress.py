@@ -211,15 +211,18 @@ class LiveProgress:
         if self._aside:
             yield f"{counted(self._aside, 'item')} set aside so far."
 
-    async def texts(self, ended: asyncio.Event, *, every_s: float) -> AsyncGenerator[str]:
-        """Yield the page at intervals if something has changed, until the run has ended."""
-        seen_changes = -1
-        while not ended.is_set():
+    async def texts(self, ended: asyncio.Event, *, first_s: float, every_s: float) -> AsyncGenerator[str]:
+        """Yield the page after `first_s`, and then at intervals if something has changed, until the run has ended."""
+        seen_changes, wait_s = -1, first_s
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), wait_s)
+            if ended.is_set():
+                return
             if self.changes != seen_changes:
                 seen_changes = self.changes
                 yield self.markdown()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), every_s)
+            wait_s = every_s
 
 
 def _publishes(loop: Loop) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from uuid import UUID
 
 from prefect import get_client
@@ -18,18 +18,19 @@ from flows.planning import Plan
 from flows.reports import RUN_PAGE, LiveProgress, Page, plan_page, run_page, run_pages
 
 logger = logging.getLogger(__name__)
-PROGRESS_EVERY_S = 3.0
+FIRST_S, PROGRESS_EVERY_S = 0.5, 3.0
+"""Seconds until the progress of a run is shown, and between two updates. A shorter run is shown when it has ended."""
 PAGE_S = 20.0
 """How long a page may take to be written."""
 
 
 class RunPages:
-    """The pages of one flow run. The first, `braid-run`, is written at the start and updated until the end."""
+    """The pages of one flow run. The first, `braid-run`, is written soon after the start and updated until the end."""
 
     def __init__(self, plan: Plan, live: LiveProgress) -> None:
         self._plan, self._live = plan, live
         self._artifact: UUID | None = None
-        self._written: list[tuple[Page, str]] = []
+        self._plan_shown: list[tuple[Page, str]] = []
 
     @contextlib.asynccontextmanager
     async def shown(self) -> AsyncGenerator[None]:
@@ -37,11 +38,12 @@ class RunPages:
         ended = asyncio.Event()
 
         async def show() -> None:
-            async for text in self._live.texts(ended, every_s=PROGRESS_EVERY_S):
-                await self._write_first(Page(RUN_PAGE, "The progress of the run", text))
-                if not self._written:
-                    plan = plan_page(self._plan)
-                    self._written.append((plan, address_of(await write_page(plan))))
+            async for text in self._live.texts(ended, first_s=FIRST_S, every_s=PROGRESS_EVERY_S):
+                first = self._write_first(Page(RUN_PAGE, "The progress of the run", text))
+                if self._plan_shown:
+                    await first
+                else:
+                    _, self._plan_shown = await asyncio.gather(first, write_pages([plan_page(self._plan)]))
 
         showing = asyncio.ensure_future(show())
         try:
@@ -56,10 +58,10 @@ class RunPages:
             run_pages, prepared.plan, result, spent=prepared.spent, read=_file_reader(prepared)
         )
         pages += [Page(*each) for each in prepared.more_pages(result)]
-        artifacts = await asyncio.gather(*(write_page(page) for page in pages))
-        linked = [(page, address_of(artifact)) for page, artifact in zip(pages, artifacts, strict=True)]
-        facts = await asyncio.to_thread(prepared.facts, result)
-        first = await asyncio.to_thread(run_page, prepared.plan, result, [*linked, *self._written], facts=facts)
+        if not self._plan_shown:
+            pages.append(plan_page(self._plan))
+        linked, facts = await asyncio.gather(write_pages(pages), asyncio.to_thread(prepared.facts, result))
+        first = await asyncio.to_thread(run_page, prepared.plan, result, [*linked, *self._plan_shown], facts=facts)
         await self._write_first(first)
 
     async def _write_first(self, page: Page) -> None:
@@ -80,6 +82,12 @@ def address_of(artifact: UUID | None) -> str:
         return ""
     base = (get_current_settings().ui_url or "").rstrip("/")
     return f"{base}/artifacts/artifact/{artifact}"
+
+
+async def write_pages(pages: Sequence[Page]) -> list[tuple[Page, str]]:
+    """Write artifacts at the same time; returns each page with its address."""
+    artifacts = await asyncio.gather(*(write_page(page) for page in pages))
+    return [(page, address_of(artifact)) for page, artifact in zip(pages, artifacts, strict=True)]
 
 
 async def write_page(page: Page, *, instead_of: UUID | None = None) -> UUID | None:

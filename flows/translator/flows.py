@@ -29,8 +29,9 @@ from flows.reports import LiveProgress, StepNames, plan_page, what_came_of_it
 from flows.translator.announcing import announce_end
 from flows.translator.artifacts import RunPages, write_page
 from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, flow_description, form
+from flows.translator.heap import heap_frozen
 from flows.translator.interrupts import handling_sigterm, sigterm_handler
-from flows.translator.labels import SUBJECTS, label_flow_run
+from flows.translator.labels import SUBJECTS, labelled
 from flows.translator.pipeline_flow import PipelineFlow, is_called_here
 from flows.translator.seats import prefect_seats
 from flows.translator.task_runs import RunLabels, says_more_than_the_state
@@ -102,9 +103,7 @@ def translate(
     )
 
 
-def run_as_flow(
-    pipeline: Pipeline, parameters: Mapping[str, Any], prepare: Prepare, *, run_name: str | None = None
-) -> RunResult:
+def run_as_flow(pipeline: Pipeline, parameters: Mapping[str, Any], prepare: Prepare) -> RunResult:
     """Run a pipeline as a Prefect flow in this process; without `PREFECT_API_URL`, on a temporary server.
 
     A failed run is a result, not an exception.
@@ -113,25 +112,21 @@ def run_as_flow(
         KeyboardInterrupt: it was stopped with Ctrl-C; the flow run reads Cancelled.
         PipelineFailed: the engine did not get to its end.
     """
-    ended = run_to_end(_as_flow(pipeline, parameters, prepare, run_name))
+    ended = run_to_end(_as_flow(pipeline, parameters, prepare))
     if isinstance(ended, str):
         raise KeyboardInterrupt(ended)
     return ended
 
 
-async def arun_as_flow(
-    pipeline: Pipeline, parameters: Mapping[str, Any], prepare: Prepare, *, run_name: str | None = None
-) -> RunResult:
+async def arun_as_flow(pipeline: Pipeline, parameters: Mapping[str, Any], prepare: Prepare) -> RunResult:
     """As `run_as_flow`, for async code; the flow run of a call that is cancelled reads Cancelled."""
-    ended = await _as_flow(pipeline, parameters, prepare, run_name)
+    ended = await _as_flow(pipeline, parameters, prepare)
     if isinstance(ended, str):
         raise asyncio.CancelledError(ended)
     return ended
 
 
-async def _as_flow(
-    pipeline: Pipeline, parameters: Mapping[str, Any], prepare: Prepare, run_name: str | None
-) -> RunResult | str:
+async def _as_flow(pipeline: Pipeline, parameters: Mapping[str, Any], prepare: Prepare) -> RunResult | str:
     """The result of a run; if it was stopped, an error that explains how to continue."""
     kept: list[RunResult] = []
     handler = sigterm_handler()
@@ -156,7 +151,7 @@ async def _as_flow(
         await _set_state(flow_run, actual)
 
     run.__name__ = pipeline.name
-    made = flow(name=pipeline.name, flow_run_name=run_name, persist_result=False, on_crashed=[correct])(run)
+    made = flow(name=pipeline.name, persist_result=False, on_crashed=[correct])(run)
     # Nothing is stored there; without it, Prefect asks the server twice where to store, by new clients.
     made.result_storage = LocalFileSystem(basepath=str(get_current_settings().results.local_storage_path))
     begun: Any = made(return_state=True)  # a coroutine, since the flow is async; Prefect's types say a state
@@ -187,16 +182,15 @@ def current_flow_run_id() -> str | None:
 
 async def _run(prepared: Prepared) -> RunResult:
     _send_logs_to_prefect()
-    await label_flow_run(prepared)
     names = StepNames(prepared.plan)
     live = LiveProgress(names, (prepared.expected or Expectation()).usual_s)
     pages = RunPages(prepared.plan, live)
-    async with prefect_seats(prepared.plan) as seats, pages.shown():
-        watched = replace(prepared, observer=combine_observers(prepared.observer, names, live))
-        labels = RunLabels(prepared.plan.pipeline.name, names)
-        result = await run_plan(watched, run_leaf=labels.run_task, seats=seats)
-    await pages.conclude(prepared, result)
-    await announce_end(result)
+    with heap_frozen():
+        async with labelled(prepared), prefect_seats(prepared.plan) as seats, pages.shown():
+            watched = replace(prepared, observer=combine_observers(prepared.observer, names, live))
+            labels = RunLabels(prepared.plan.pipeline.name, names)
+            result = await run_plan(watched, run_leaf=labels.run_task, seats=seats)
+        await asyncio.gather(pages.conclude(prepared, result), announce_end(result))
     for notice in prepared.notices(result):
         related = [dict(each) for each in notice.related]
         emit_event(notice.event, resource=dict(notice.resource), related=related, payload=dict(notice.payload))

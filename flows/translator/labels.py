@@ -1,7 +1,9 @@
 """The name and tags of a flow run, so that people can find and distinguish it."""
 
+import asyncio
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from prefect import get_client
@@ -31,8 +33,13 @@ def step_uses_index(leaf: Leaf) -> bool:
 
 
 def run_name(plan: Plan, context: Context) -> str:
-    """The name that the pipeline declares (`run_name`), else its own, its index if it uses one, and its subject."""
+    """The name that the pipeline declares (`run_name`), else its own, its index if it uses one, and its subject.
+
+    A resuming run is named after the run that it resumes.
+    """
     pipeline, fields = plan.pipeline, context.fork().data
+    if context.identity.resumes:
+        return _short(f"{pipeline.name} · resumes {context.identity.resumes}", MAX_NAME)
     if pipeline.run_name is not None:
         known = {"pipeline": pipeline.name, "index": context.index, "run_id": context.execution_id}
         try:
@@ -55,15 +62,24 @@ def run_tags(plan: Plan, context: Context) -> list[str]:
     return [_short(tag, MAX_TAG) for tag in tags]
 
 
-async def label_flow_run(prepared: Prepared) -> None:
-    """Set the name and tags of the current flow run in one request; an error in doing so does not fail the run."""
+@contextlib.asynccontextmanager
+async def labelled(prepared: Prepared) -> AsyncGenerator[None]:
+    """Set the name and tags of the current flow run while the block runs, which does not wait for that."""
+    labelling = asyncio.ensure_future(_label(prepared))
+    try:
+        yield
+    finally:
+        await labelling
+
+
+async def _label(prepared: Prepared) -> None:
+    """Do so in one request; an error in it does not fail the run."""
     running = FlowRunContext.get()
     if running is None or running.flow_run is None:
         return
     plan, context, flow_run = prepared.plan, prepared.context, running.flow_run
     tags = {*flow_run.tags, *run_tags(plan, context)}
-    # The caller that starts a resuming run has named it already.
-    name = flow_run.name if context.identity.resumes else run_name(plan, context)
+    name = run_name(plan, context)
     try:
         async with get_client() as client:
             await client.update_flow_run(flow_run.id, name=name, tags=sorted(tags))

@@ -13,7 +13,6 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.context import TaskRunContext
 from prefect.results import ResultRecordMetadata  # pyright: ignore[reportPrivateImportUsage]  (users find it here)
 from prefect.states import Cancelled, Completed
-from prefect.utilities.annotations import quote
 
 from flows.author import ending_of, traceback_text
 from flows.calling import BOOKKEEPING, RETRY, LeafCall, LeafResult
@@ -66,8 +65,9 @@ class _TaskRun:
         made.name, made.retries = self.leaf.node.spec.name, self.leaf.node.retry.max_attempts - 1
         made.task_run_name = self.name.replace("{", "{{").replace("}", "}}")
         made.retry_condition_fn = self._may_retry
-        _OURS.set(True)
-        running = asyncio.ensure_future(made(quote(self), return_state=True))
+        before = _CURRENT.set(self)
+        running = asyncio.ensure_future(made(return_state=True))  # with a copy of these context variables
+        _CURRENT.reset(before)
         try:
             await asyncio.shield(running)
         except asyncio.CancelledError as error:
@@ -167,7 +167,9 @@ class _TaskRun:
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, log_prints=False, retry_delay_seconds=0)
-async def _leaf_task(run: _TaskRun) -> State[Any]:
+async def _leaf_task() -> State[Any]:
+    run = _CURRENT.get()
+    assert run is not None
     return await run.attempt()
 
 
@@ -175,11 +177,11 @@ _NOTHING: Any = ResultRecordMetadata.model_construct(storage_key="", serializer=
 """The data of every state of a task run. The engine keeps results; without this, Prefect would store a record per
 state.
 """
-_OURS: ContextVar[bool] = ContextVar("ours", default=False)
-"""Whether the task run is one of ours."""
+_CURRENT: ContextVar[_TaskRun | None] = ContextVar("current", default=None)
+"""The leaf of the current task run, if it is one of ours. Prefect would search a parameter for futures and states."""
 
 
 def says_more_than_the_state(record: logging.LogRecord) -> bool:
     """Whether a log record is shown and sent; records that only repeat that a task run completed are dropped."""
     finished = record.levelno == logging.INFO and str(record.msg).startswith("Finished in state Completed(")
-    return not (finished and _OURS.get())
+    return not (finished and _CURRENT.get() is not None)

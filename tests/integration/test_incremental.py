@@ -76,6 +76,15 @@ def test_a_changed_heading_changes_what_is_embedded_below_it(settings: Settings,
     assert content(settings) == rebuilt(tmp_path, source)
 
 
+def test_a_changed_title_changes_what_is_embedded_with_it(settings: Settings, source: Path, tmp_path: Path) -> None:
+    page = "<html><head><title>{}</title></head><body><p>Violins have four strings.</p></body></html>"
+    write(source, {"e.html": page.format("Strings")})
+    ingest(settings, source)
+    write(source, {"e.html": page.format("Instruments")}, modified=LONG_AGO + 60)
+    assert ingest(settings, source, ocr="never").cost["chunks"] == 1
+    assert content(settings) == rebuilt(tmp_path, source, ocr="never")
+
+
 def changed_pipeline(settings: Settings, folder: Path, old: str, new: str) -> Any:
     text = Path(str(load_catalog(settings).find("ingest").file)).read_text(encoding="utf-8")
     assert text.count(old) >= 1
@@ -100,6 +109,15 @@ def test_a_changed_option_reruns_only_the_steps_that_depend_on_it(
     embedded = ingest(settings, source, pipeline=smaller).cost["chunks"]
     assert embedded < opened_count(settings)  # passages that stayed as they were keep their vectors
     assert content(settings) == rebuilt(tmp_path, source, pipeline=smaller)
+
+
+def test_documents_that_are_read_in_another_way_keep_the_vectors_and_terms_of_their_passages(
+    settings: Settings, source: Path, tmp_path: Path
+) -> None:
+    result = ingest(settings, source, ocr="never")
+    assert called(result)["extract_text"] == 1
+    assert "chunks" not in result.cost
+    assert content(settings) == rebuilt(tmp_path, source, ocr="never")
 
 
 def opened_count(settings: Settings) -> int:

@@ -196,7 +196,11 @@ def artifacts_of(name: str) -> dict[str, str]:
     return {str(artifact.key): str(artifact.data) for artifact in found}
 
 
-def test_a_run_leaves_pages_under_fixed_keys(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("first_s", [0.0, 60.0], ids=["progress is shown", "only the end is shown"])
+def test_a_run_leaves_pages_under_fixed_keys(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, first_s: float
+) -> None:
+    monkeypatch.setattr("flows.translator.artifacts.FIRST_S", first_s)
     monkeypatch.setattr("flows.translator.artifacts.PROGRESS_EVERY_S", 0.05)
     group = {"parallel": ["fatal", "ok"], "policy": "best_effort"}
     _, name = run(["sets_aside", "pays", group], registry)
@@ -208,6 +212,7 @@ def test_a_run_leaves_pages_under_fixed_keys(registry: Registry, monkeypatch: py
     assert pages["braid-run"].startswith("## ⚠ Succeeded in part")
     assert "- **fatal failed**: broken input" in pages["braid-run"]
     assert "[timing](" in pages["braid-run"]
+    assert "[plan](" in pages["braid-run"]
     assert "### ✗ fatal failed" in pages["braid-errors"]
     assert "This run cost **2 usd**." in pages["braid-cost"]
 

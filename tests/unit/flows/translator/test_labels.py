@@ -59,6 +59,11 @@ def test_a_run_is_named_for_what_tells_it_from_others(
     assert run_name(planned(step, **more), started(**fields)) == name
 
 
+def test_a_resuming_run_is_named_after_the_run_that_it_resumes() -> None:
+    resuming = Context({"source": "/x"}, identity=Identity("p", "261130-2", "manuals", resumes="261130-1"))
+    assert run_name(planned("stores", run_name="night"), resuming) == "p · resumes 261130-1"
+
+
 def test_the_name_that_a_run_is_created_with_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     from prefect.runtime import flow_run
 
