@@ -1,8 +1,6 @@
 """The stored form of finished calls: every result comes back, also in a process with another main module."""
 
-import pickle
 import sys
-import zlib
 
 import pytest
 
@@ -22,10 +20,6 @@ def test_a_result_comes_back_as_it_was(value):
 
 def test_large_results_take_less_room():
     assert len(pack(finished("to be or not to be " * 10_000)).content) < 2_000
-
-
-def test_results_that_an_earlier_release_compressed_are_read():
-    assert unpack(zlib.compress(pickle.dumps(finished("x" * 5000)))) == finished("x" * 5000)
 
 
 def test_a_class_of_the_main_module_is_kept_with_its_result(monkeypatch):
