@@ -16,7 +16,7 @@ from deployments.commands.search import (
 )
 from deployments.indexes import require_index
 from deployments.runs import Searches, checked_question, require_chat
-from deployments.screen import errors_json, failure_tables, found_json
+from deployments.screen import did_you_mean, errors_json, failure_tables, found_json
 from deployments.settings import load_settings
 from flows.author import cost_text
 
@@ -73,7 +73,7 @@ def ask(
         )
     else:
         if found["did_you_mean"]:
-            stderr().print(Text.assemble("Did you mean ", (found["did_you_mean"], "bold"), "?"))
+            stderr().print(did_you_mean(found["did_you_mean"]))
         if answer:
             _show(answer, nothing=found["nothing_found"])
         cost = f", {cost_text(result.cost)}" if result.cost else ""

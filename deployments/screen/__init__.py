@@ -2,7 +2,7 @@
 
 from deployments.screen.balances import balance_table
 from deployments.screen.documents import DocumentEntry, DocumentTable
-from deployments.screen.hits import errors_json, explanation, found_json, show_explanation, show_hits
+from deployments.screen.hits import did_you_mean, errors_json, explanation, found_json, show_explanation, show_hits
 from deployments.screen.outputs import output_parts
 from deployments.screen.passages import excerpt
 from deployments.screen.plan_json import plan_json
@@ -24,6 +24,7 @@ __all__ = [
     "DocumentEntry",
     "DocumentTable",
     "balance_table",
+    "did_you_mean",
     "errors_json",
     "estimate_text",
     "excerpt",

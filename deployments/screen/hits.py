@@ -19,7 +19,7 @@ _NEAREST = 10
 def show_hits(console: Console, question: str, answer: Mapping[str, Any]) -> None:
     """Print each hit of `found_json`: document, heading, the best sentences, and their position."""
     if answer["did_you_mean"]:
-        console.print(Text.assemble("Did you mean ", (answer["did_you_mean"], "bold"), "?"))
+        console.print(did_you_mean(answer["did_you_mean"]))
         console.print()
     for hit in answer["hits"]:
         more = len(hit["duplicates"])
@@ -38,6 +38,10 @@ def show_hits(console: Console, question: str, answer: Mapping[str, Any]) -> Non
         console.print(Padding(Text(f"{_position(hit)} · {_scores(hit)}", "dim"), (0, 0, 1, 3), expand=False))
     if not answer["hits"]:
         console.print(_NOTHING_FOUND if answer["nothing_found"] else "Nothing found.")
+
+
+def did_you_mean(suggested: str) -> Text:
+    return Text.assemble("Did you mean ", (suggested.rstrip("?"), "bold"), "?")
 
 
 def _position(hit: Mapping[str, Any]) -> str:

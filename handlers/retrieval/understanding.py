@@ -16,7 +16,15 @@ from handlers.text import located_terms
 _MOST_OF_PREFIX = 100
 _SHORTEST_CORRECTED = 4
 _MOST_NEAR = 3
-_LONGEST_ENDING = 4
+_SHORTEST_NEAR = 3
+_LONG = 8
+"""Words of so many letters may have two mistakes."""
+_LONGEST_ENDING = 5
+_ENDINGS = (
+    "s es ed er ers ing ings ly y e al ally ic ical ive ity able ance ence ment ments ness "
+    "ion ions ation ate ated ates ating or ors ous ful ize ized ise ised ism ist"
+).split()
+"""Those that a stemmer of English removes."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ class Question:
     corrections: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     """Words that no permitted document contains, with the nearest terms in permitted documents."""
     occurs: bool = True
-    """Whether a permitted document contains any word of the question, or a word near to it."""
+    """Whether a permitted document contains any word of the question, or words near to all of them."""
 
     @property
     def words(self) -> Words:
@@ -88,6 +96,7 @@ def read_question(
         counts.update(dict.fromkeys(beginning, 1.0))
     there = store.occurring(counts, where=where)
     corrected: dict[str, tuple[str, ...]] = {}
+    unknown = False
     for word, its_terms in places.items() if corrections else ():
         is_misspelt = word.isalpha() and not its_terms & there and not begun.get(word)
         if is_misspelt and len(word) >= _SHORTEST_CORRECTED:
@@ -95,6 +104,8 @@ def read_question(
             if near:
                 corrected[word] = tuple(near)
                 counts.update(near)
+            else:
+                unknown = True
     phrases = typed.phrases
     if not counts and typed.text:
         phrases = (typed.text,)  # a question of only stop words is searched as a phrase
@@ -111,16 +122,18 @@ def read_question(
         filters=chosen,
         languages=languages,
         corrections=corrected,
-        occurs=bool(there or corrected or (phrases and not counts)),
+        occurs=bool(there or (corrected and not unknown) or (phrases and not counts)),
     )
 
 
 @handler(writes="did_you_mean", effects=())
 def suggest_wording(query: str, question: Question, results: Sequence[Hit] = ()) -> str | None:
-    """The question with misspelt words replaced by the words that were searched for; None if no word was replaced.
+    """The question with misspelt words replaced by the words that were found; None if no word was replaced.
 
     Words are spelled as in the results, which are all permitted.
     """
+    if not results:
+        return None  # the nearest terms are only stems, and led to nothing
     spellings: dict[str, str] = {}
     for hit in results if question.corrections else ():
         for term, start, end in located_terms(hit.content, question.languages):
@@ -176,21 +189,34 @@ def _located(text: str, languages: Collection[str]) -> list[list[tuple[str, int,
 def _near(word: str, its_terms: Collection[str], store: IndexSearch, where: TagFilter) -> dict[str, float]:
     """The terms of permitted documents that are nearest to a word, with their weights; best first.
 
-    Terms are stems, and a mistake can hide an ending from the stemmer, so beginnings of the word are compared too. The
-    first letter is assumed to be correct, or swapped with the second.
+    Terms are stems. A mistake in an ending hides it from the stemmer, so beginnings of the word are compared too, if
+    the rest is an ending with at most one mistake. The first letter is assumed to be right, or swapped with the second.
     """
     from rapidfuzz import process
     from rapidfuzz.distance import OSA
 
-    beginnings = {word[: len(word) - cut]: cut / 4 for cut in range(_LONGEST_ENDING, -1, -1)}
-    wanted = {each: cut for each, cut in beginnings.items() if len(each) >= _SHORTEST_CORRECTED}
-    wanted |= dict.fromkeys(its_terms, 0.0)
+    beginnings = {each: 0 for each in (word, *its_terms) if len(each) >= _SHORTEST_CORRECTED}
+    for cut in range(1, _LONGEST_ENDING + 1):
+        rest, beginning = word[-cut:], word[:-cut]
+        wrong = min(OSA.distance(rest, ending) for ending in _ENDINGS)
+        if len(beginning) >= _SHORTEST_CORRECTED and wrong <= 1:
+            beginnings.setdefault(beginning, wrong)
+    most = _most_mistakes(word)
     known = [each for start in dict.fromkeys(word[:2]) for each in store.terms_from(start) if each.isalpha()]
-    found: dict[str, float] = {}
-    for beginning, cut in wanted.items():
-        most = 1 if len(beginning) < 8 else 2
-        for each, distance, _ in process.extract(beginning, known, scorer=OSA.distance, score_cutoff=most, limit=None):
-            found[each] = min(distance + cut, found.get(each, distance + cut))
+    known = [each for each in known if len(each) >= _SHORTEST_NEAR]
+    found: dict[str, int] = {}
+    for beginning, before in beginnings.items():
+        left = min(most - before, _most_mistakes(beginning))
+        if left >= 0:
+            for each, mistakes, _ in process.extract(
+                beginning, known, scorer=OSA.distance, score_cutoff=left, limit=None
+            ):
+                found[each] = min(int(mistakes) + before, found.get(each, most))
     there = store.occurring(found, where=where)
-    ranked = sorted((distance, term) for term, distance in found.items() if term in there)
-    return {term: 1 - distance / (len(term) + 1) for distance, term in ranked[:_MOST_NEAR] if distance == ranked[0][0]}
+    ranked = sorted(there, key=lambda term: (found[term], -len(term), term))
+    nearest = [term for term in ranked[:_MOST_NEAR] if found[term] == found[ranked[0]]]
+    return {term: 1 - found[term] / (len(term) + 1) for term in nearest}
+
+
+def _most_mistakes(word: str) -> int:
+    return 1 if len(word) < _LONG else 2

@@ -114,7 +114,7 @@ async function ask(place) {
           : data.nothing_found
             ? "Not answered from the documents."
             : "This answer cites no passage: check it against the passages.";
-        if (data.did_you_mean) progress.textContent += ` Did you mean: ${data.did_you_mean}?`;
+        if (data.did_you_mean) progress.textContent += ` Did you mean: ${data.did_you_mean.replace(/\?*$/, "?")}`;
         document.getElementById("sources-title").hidden = !data.citations.length;
         for (const each of data.citations) {
           const at = [each.page ? `page ${each.page}` : "", each.heading.replaceAll(" > ", " › ")].filter(Boolean).join(" · ");

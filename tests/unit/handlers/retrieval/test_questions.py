@@ -158,6 +158,32 @@ def test_a_short_question_with_a_misspelt_word_finds_first_what_was_meant(call: 
     assert all("exact" not in hit.scores for hit in search("what is the quesiton of it", call))
 
 
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("valvse", "valv"),
+        ("opennig", "open"),  # the mistake hides the ending from the stemmer
+        ("quesitons", "question"),
+        ("callback", None),  # they begin like a term, but do not end like a form of it
+        ("valverde", None),
+        ("stormy", "storm"),
+        ("leafs", "leas"),
+        ("periodss", "period"),
+    ],
+)
+def test_a_word_is_replaced_only_by_words_that_a_mistake_or_two_make_of_it(
+    call: Call, word: str, near: str | None
+) -> None:
+    found = read_question(word, call=call).corrections
+    assert {term for terms in found.values() for term in terms} == ({near} if near else set())
+
+
+def test_no_wording_is_suggested_that_led_to_nothing(call: Call) -> None:
+    question = read_question("xylophone valvee", call=call)
+    assert question.corrections
+    assert suggest_wording("xylophone valvee", question, []) is None
+
+
 def test_suggestions_come_from_permitted_documents_alone(call: Call) -> None:
     for access, words in (({"team": ["Law"]}, {"leas"}), ({"team": ["sea"]}, set[str]())):
         found = read_question("leese", access, call=call).corrections
@@ -167,7 +193,12 @@ def test_suggestions_come_from_permitted_documents_alone(call: Call) -> None:
 
 def test_nothing_is_found_where_no_word_occurs_and_nothing_is_near() -> None:
     far = a_call(cosine=0.2)
-    for query, nothing in [("xylophone quartets", True), ("xylophone pump", False), ("xylophone valvee", False)]:
+    for query, nothing in [
+        ("xylophone quartets", True),
+        ("xylophone pump", False),
+        ("what is a valvee", False),
+        ("xylophone valvee", True),  # similar to one word, which is not enough
+    ]:
         question = read_question(query, call=far)
         found = refuse_unrelated(search(query, far), question, unrelated_below=0.5, call=far)
         assert found["nothing_found"] is nothing
