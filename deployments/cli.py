@@ -1,6 +1,7 @@
 """`braid`: the command line."""
 
 import ast
+import gc
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -61,7 +62,7 @@ class _Commands(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         module, attribute, panel = _COMMANDS[name]
-        found = getattr(importlib.import_module(f"deployments.commands.{module}"), attribute)
+        found = getattr(_import_without_collecting(f"deployments.commands.{module}"), attribute)
         around = typer.Typer()
         if isinstance(found, typer.Typer):
             text = _HELP.get(name, found.info.help)
@@ -75,6 +76,20 @@ class _Commands(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(_COMMANDS)
+
+
+def _import_without_collecting(module: str) -> ModuleType:
+    """Import a module without examining its objects for garbage, which takes a fifth of the time of a command."""
+    if module in sys.modules:
+        return sys.modules[module]
+    gc.disable()
+    try:
+        return importlib.import_module(module)
+    finally:
+        # Nearly all of these objects stay. Both calls together move them to the oldest generation, unexamined.
+        gc.freeze()
+        gc.unfreeze()
+        gc.enable()
 
 
 class _Group(TyperGroup):

@@ -107,11 +107,12 @@ async def _wait_for_admission(leaf: LeafCall, held: AsyncExitStack) -> AdmittedC
                 await leaf.slot.hold()
             for window in (*leaf.windows, leaf.limits.calls):
                 await held.enter_async_context(window)
+            admitted = AdmittedCall()
             if leaf.node.uses:
                 times.wait_for(resource_wait(leaf.node.uses))
-            admitted = await held.enter_async_context(
-                leaf.limits.admission.hold(leaf.node.uses, expected_tokens=leaf.node.expected_tokens)
-            )
+                admitted = await held.enter_async_context(
+                    leaf.limits.admission.hold(leaf.node.uses, expected_tokens=leaf.node.expected_tokens)
+                )
         if leaf.deadline is not None and asyncio.get_running_loop().time() >= leaf.deadline:
             raise TimeoutError  # admitted immediately, but after the deadline
     except TimeoutError as error:

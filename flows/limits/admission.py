@@ -79,9 +79,6 @@ class Admission:
             TransientError: a shared limit could not be asked.
         """
         admitted = AdmittedCall()
-        if not uses:
-            yield admitted
-            return
         used = [self.effective[name] for name in sorted(set(uses))]
         shared = dict(sorted((name, common) for one in used for name, common in one.shared.items()))
         requests = [SlotRequest(one.name, one.resource, expected_tokens) for one in used]

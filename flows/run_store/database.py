@@ -50,7 +50,7 @@ def _make_engine(url: str) -> sa.Engine:
     def prepare(connection: Any, _: Any) -> None:
         cursor = connection.cursor()
         # The timeout comes first, since the change to WAL may have to wait for others who open the same new file.
-        for pragma in ("busy_timeout=60000", "synchronous=NORMAL", "journal_mode=WAL", "foreign_keys=ON"):
+        for pragma in ("busy_timeout=60000", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

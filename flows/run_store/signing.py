@@ -19,7 +19,7 @@ KEY_FILE = "run-store.key"
 LEAST_LETTERS = 16
 """The least length of a secret; shorter ones could be guessed."""
 _SIGNED = b"\x01"
-"""The first bytes of a signed result; neither a pickle nor a zlib stream begins with them."""
+"""The first bytes of a signed result; neither a pickle nor a compressed one begins with them."""
 _LENGTH = hashlib.sha256().digest_size
 
 

@@ -2,7 +2,6 @@
 
 import logging
 import pickle
-import zlib
 from dataclasses import dataclass
 
 import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
@@ -64,10 +63,5 @@ def unpack(content: bytes) -> FinishedCall:
     Raises:
         Exception: any error that unpickling raises, for example for a class that no longer exists.
     """
-    match content[:1]:
-        case b"\x80":  # the first byte of every pickle
-            return pickle.loads(content)
-        case b"\x28":  # the first byte of Zstandard
-            return pickle.loads(zstandard.decompress(content))
-        case _:  # kept by an earlier release
-            return pickle.loads(zlib.decompress(content))
+    # No pickle begins like a frame of Zstandard.
+    return pickle.loads(content if content[:1] == b"\x80" else zstandard.decompress(content))
