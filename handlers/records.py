@@ -61,7 +61,7 @@ class LeftOut:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Block:
     """A unit of a document's text: `text[start:end]` of the document."""
 

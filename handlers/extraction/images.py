@@ -82,7 +82,7 @@ def _pictures(document: Document, call: Call, min_pixels: int) -> Iterator[Pictu
             yield from parsed_items(call, pictures_of_pptx, read_again(document, call))
         case _ if document.mime_type == HTML:
             yield from parsed_items(call, pictures_of_html, read_again(document, call))
-        case _ if document.mime_type == MARKDOWN:
-            yield from pictures_of_markdown(document.text)
+        case _ if document.mime_type == MARKDOWN and "![" in document.text:
+            yield from parsed_items(call, pictures_of_markdown, document.text)
         case _:
             return

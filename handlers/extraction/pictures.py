@@ -7,7 +7,6 @@ import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -18,6 +17,7 @@ from handlers.extraction.pdfium import open_page, open_pdf
 from handlers.extraction.readers.html import decode_page
 from handlers.extraction.readers.markdown import parse
 from handlers.extraction.readers.pptx import slides_of
+from handlers.markup import TolerantHTMLParser
 
 _SUFFIXES = {"jpeg": "jpg", "svg+xml": "svg", "x-emf": "emf", "x-wmf": "wmf", "jpg": "jpg", "tif": "tiff"}
 _CAPTION = re.compile(r"(?i)\s*(fig(ure)?|chart|image|diagram|plate|photo|abb(ildung)?|table)\.?\s*\d+\b[^\n\r]*")
@@ -126,7 +126,7 @@ def pictures_of_html(data: bytes) -> Iterator[Picture | LostPicture]:
             yield picture
 
 
-class _ImageParser(HTMLParser):
+class _ImageParser(TolerantHTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.found: list[tuple[str, str]] = []

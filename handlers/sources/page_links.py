@@ -4,11 +4,11 @@ import gzip
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 from xml.etree import ElementTree
 
 from flows.errors import StorageError
+from handlers.markup import TolerantHTMLParser
 
 _MOST_MAPS = 1000
 _TRACKING = re.compile(r"utm_\w+|fbclid|gclid")
@@ -26,7 +26,7 @@ class PageLinks:
     no_follow: bool = False
 
 
-class _Reader(HTMLParser):
+class _Reader(TolerantHTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.found = PageLinks()

@@ -1,8 +1,13 @@
 import io
 import zipfile
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from flows.author import Call
+from flows.errors import LimitExceeded
+from flows.state import Identity, Services
 from handlers.extraction import extract_code_blocks, extract_images, extract_tables, extract_text, merge_extractions
 from handlers.sources import list_sources
 from tests.support.documents import PNG, RULED_PAGE, make_call, make_docx, make_pdf, make_pptx
@@ -139,6 +144,37 @@ def test_a_document_that_changed_is_set_aside():
     assert [(failure.item, failure.error) for failure in call.failures] == [
         ("a.pdf", "tables: changed while it was being ingested; ingest it again")
     ]
+
+
+class _Refusing:
+    """Parsers for which every call is too much."""
+
+    cpu_s = 1.0
+
+    def run(self, function: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
+        raise LimitExceeded("needed more memory")
+
+    stream = run
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.pdf", make_pdf(["text"])),
+        ("b.docx", make_docx()),
+        ("c.pptx", make_pptx()),
+        ("d.html", HTML),
+        ("e.md", MARKDOWN),
+    ],
+)
+def test_pictures_are_looked_for_only_within_the_limits_of_parsers(name: str, data: bytes):
+    documents, call = documents_of({name: data})
+    services = Services(
+        objects={"parsers": _Refusing(), **{each: call.services[each] for each in ("storage", "artifacts_url")}}
+    )
+    limited = Call(identity=Identity(index="test", services=services))
+    assert extract_images(documents, call=limited) == ()
+    assert [failure.error for failure in limited.failures] == ["images: needed more memory"]
 
 
 @pytest.mark.parametrize("repeats", [1, 3])
