@@ -14,13 +14,13 @@ from flows.planning import make_plan
 from flows.state import Context
 
 
-def failing_task(*, before: bool) -> Any:
-    """A task whose run fails in Prefect's client, before the attempt or after it."""
+def failing(task: Any, *, before: bool) -> Any:
+    """The same task, whose run fails in Prefect's client, before the attempt or after it."""
 
-    async def task_run(quoted: Any, **_: Any) -> None:
+    async def task_run(**_: Any) -> None:
         if not before:
             with contextlib.suppress(TransientError, FatalError):
-                await quoted.unquote().attempt()
+                await task.fn()
         raise httpx.ConnectError("all connection attempts failed")
 
     return task_run
@@ -31,7 +31,7 @@ async def test_a_call_is_neither_lost_nor_made_twice(monkeypatch: pytest.MonkeyP
     from flows.reports import StepNames
     from flows.translator import task_runs
 
-    monkeypatch.setattr(task_runs, "_leaf_task", failing_task(before=before))
+    monkeypatch.setattr(task_runs, "_leaf_task", failing(task_runs._leaf_task, before=before))
     made, calls = Registry(), list[str]()
 
     @handler(registry=made, writes="x")
