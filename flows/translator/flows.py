@@ -64,7 +64,8 @@ def translate(
     async def run(**parameters: Any) -> State[Any]:
         try:
             async with turn(pipeline.name, parameters, turns) as refused:
-                return refused or await carry_out(parameters)
+                with heap_frozen():
+                    return refused or await carry_out(parameters)
         except asyncio.CancelledError:
             if not is_called_here(current_flow_run_id()):
                 raise
@@ -154,9 +155,10 @@ async def _as_flow(pipeline: Pipeline, parameters: Mapping[str, Any], prepare: P
     made = flow(name=pipeline.name, persist_result=False, on_crashed=[correct])(run)
     # Nothing is stored there; without it, Prefect asks the server twice where to store, by new clients.
     made.result_storage = LocalFileSystem(basepath=str(get_current_settings().results.local_storage_path))
-    begun: Any = made(return_state=True)  # a coroutine, since the flow is async; Prefect's types say a state
     try:
-        state: State[Any] = await begun
+        with heap_frozen():
+            begun: Any = made(return_state=True)  # a coroutine, since the flow is async; Prefect's types say a state
+            state: State[Any] = await begun
     except Exception as error:  # whatever its client raises when the server is away
         if kept:
             logger.warning("%s: the run ended, but its end could not be reported to Prefect: %s", pipeline.name, error)
@@ -185,12 +187,11 @@ async def _run(prepared: Prepared) -> RunResult:
     names = StepNames(prepared.plan)
     live = LiveProgress(names, (prepared.expected or Expectation()).usual_s)
     pages = RunPages(prepared.plan, live)
-    with heap_frozen():
-        async with labelled(prepared), prefect_seats(prepared.plan) as seats, pages.shown():
-            watched = replace(prepared, observer=combine_observers(prepared.observer, names, live))
-            labels = RunLabels(prepared.plan.pipeline.name, names)
-            result = await run_plan(watched, run_leaf=labels.run_task, seats=seats)
-        await asyncio.gather(pages.conclude(prepared, result), announce_end(result))
+    async with labelled(prepared), prefect_seats(prepared.plan) as seats, pages.shown():
+        watched = replace(prepared, observer=combine_observers(prepared.observer, names, live))
+        labels = RunLabels(prepared.plan.pipeline.name, names)
+        result = await run_plan(watched, run_leaf=labels.run_task, seats=seats)
+    await asyncio.gather(pages.conclude(prepared, result), announce_end(result))
     for notice in prepared.notices(result):
         related = [dict(each) for each in notice.related]
         emit_event(notice.event, resource=dict(notice.resource), related=related, payload=dict(notice.payload))
