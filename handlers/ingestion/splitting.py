@@ -21,6 +21,8 @@ _CHARACTERS_PER_TOKEN = 12
 _SENTENCE_END = re.compile(
     r"(?:[.!?…]+[\"'”’»)\]]*(?=\s+(?:[^\sa-z]|$))|[。！？｡]+[”’」』）]*|[؟۔।॥።]+(?=\s|$))|\n\s*\n"
 )
+_LONG_WORD = 100_000
+_WORD = re.compile(r"\S+")
 _SPACE = re.compile(r"\s+")
 _ODD_SPACE = re.compile(r"[^\S \t\n\r]")
 _LINE = re.compile(r"[^\n]*\n?")
@@ -43,6 +45,8 @@ def split_prose(text: str, span: Span, size: int, count: Count) -> list[Span]:
     """Ranges of at most `size` tokens, cut where `semchunk` finds the strongest separators."""
     if count(text[span.start : span.end]) <= size:
         return _stripped(text, [span])
+    if len(parts := _without_long_words(text, span, size)) > 1:
+        return [piece for part in parts for piece in split_prose(text, part, size, count)]
     from semchunk.semchunk import chunk
 
     # Not memoised, because semchunk's cache is global and never emptied.
@@ -51,6 +55,19 @@ def split_prose(text: str, span: Span, size: int, count: Count) -> list[Span]:
         Span(span.start + int(start), span.start + int(end)) for start, end in cast("list[tuple[int, int]]", offsets)
     ]
     return _stripped(text, [piece for one in found for piece in _fit(text, one, size, count)])
+
+
+def _without_long_words(text: str, span: Span, size: int) -> list[Span]:
+    """The same range in parts, so that no part has a long word, which `semchunk` would turn into a list of letters."""
+    if span.end - span.start < _LONG_WORD:
+        return [span]
+    parts, start = list[Span](), span.start
+    for word in _WORD.finditer(text, span.start, span.end):
+        if word.end() - word.start() >= _LONG_WORD:
+            cuts = [*range(word.start(), word.end(), size * _CHARACTERS_PER_TOKEN), word.end()]
+            parts += [Span(start, word.start()), *map(Span, cuts, cuts[1:])]
+            start = word.end()
+    return [part for part in (*parts, Span(start, span.end)) if part.start < part.end]
 
 
 def split_lines(text: str, span: Span, size: int, count: Count) -> list[Span]:

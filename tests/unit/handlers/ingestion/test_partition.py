@@ -1,4 +1,5 @@
 import re
+import tracemalloc
 from itertools import pairwise
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from flows.errors import FatalError
 from handlers.extraction.readers.markdown import read_markdown
 from handlers.ingestion.partition import partition_document, partition_text
-from handlers.ingestion.splitting import Span, bounded, sentences, tail
+from handlers.ingestion.splitting import Span, bounded, sentences, split_prose, tail
 from handlers.models import count_tokens
 from handlers.records import Document
 from tests.support.documents import make_call
@@ -152,3 +153,15 @@ def test_a_large_text_is_never_counted_as_a_whole(text: str) -> None:
     chunks = partition_document(document_of(text), count)
     assert longest <= 220 * 12
     assert sum(len(chunk.text) for chunk in chunks) > len(text) * 0.7
+
+
+def test_a_word_of_any_length_is_split_in_little_memory():
+    text = f"Before it. {'x' * 120_000} {'ab/' * 35_000} After it."
+    count = bounded(count_tokens, 50)
+    tracemalloc.start()
+    pieces = split_prose(text, Span(0, len(text)), 50, count)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "".join(text[start:end] for start, end in pieces).replace(" ", "") == text.replace(" ", "")
+    assert max(count(text[start:end]) for start, end in pieces) <= 50
+    assert most < 10 * len(text)
