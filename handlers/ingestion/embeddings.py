@@ -85,6 +85,8 @@ def _embedded(
 
 
 def _joined(parts: Sequence[np.ndarray], embedder: Embedder) -> np.ndarray:
+    if len(parts) == 1:
+        return parts[0]
     return np.concatenate(parts) if parts else np.zeros((0, embedder.dim), dtype=np.float32)
 
 

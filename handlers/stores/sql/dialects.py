@@ -33,6 +33,10 @@ def upsert(connection: Connection, table: Table) -> sqlite.Insert:
     return sqlite.insert(table)
 
 
+_ROWS_AT_ONCE = 10_000
+"""The rows that SQLite gets at once, since they are copied for it."""
+
+
 def insert_rows(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
     """Insert rows straight through the driver: a COPY in PostgreSQL, one prepared statement in SQLite.
 
@@ -56,8 +60,9 @@ def insert_rows(connection: Connection, table: Table, columns: Sequence[str], ro
                 copy.write_row(row)
         return
     marks = ", ".join("?" * len(columns))
-    prepared = _prepared(rows, texts, vectors, _to_bytes)
-    connection.exec_driver_sql(f'INSERT INTO "{table.name}" ({names}) VALUES ({marks})', prepared)
+    for at in range(0, len(rows), _ROWS_AT_ONCE):
+        prepared = _prepared(rows[at : at + _ROWS_AT_ONCE], texts, vectors, _to_bytes)
+        connection.exec_driver_sql(f'INSERT INTO "{table.name}" ({names}) VALUES ({marks})', prepared)
 
 
 def among(connection: Connection, column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
