@@ -92,7 +92,7 @@ _LISTED = frozenset(
     ingestion.embeddings ingestion.entities ingestion.facets ingestion.listing ingestion.making ingestion.moves
     ingestion.naming ingestion.partition ingestion.settling ingestion.sharding ingestion.splitting ingestion.storing
     ingestion.strictness ingestion.summary ingestion.titles ingestion.upkeep jobs jobs.command jobs.environment
-    jobs.keys jobs.registering jobs.supervisor languages models models.chat models.embedding models.endpoint
+    jobs.keys jobs.registering jobs.supervisor languages markup models models.chat models.embedding models.endpoint
     models.files models.http models.onnx models.recipes models.reranking models.tokens models.vectors
     modules_by_name options records retrieval retrieval.answering retrieval.candidates retrieval.comparing
     retrieval.duplicates retrieval.evaluation retrieval.expansion retrieval.fusion retrieval.graph

@@ -286,9 +286,9 @@ class IndexUpkeep(Protocol):
         ...
 
     def restate(self, restatements: Sequence[Restatement]) -> int:
-        """Set tags, URI, revision or fingerprint of searchable documents, and publish what a run has staged over them,
-        in one transaction; return the number of documents found. A document with a new fingerprint, given with a run,
-        is processed.
+        """Set tags, URI, revision or fingerprint of documents that are searchable in this version of the index, and
+        publish what a run has staged over them, in one transaction; return the number of documents found. Tags change
+        in all versions. A document with a new fingerprint, given with a run, is processed.
 
         Raises:
             FatalError: a new fingerprint, given with a run, is wrong, because another run has made a facet of the
