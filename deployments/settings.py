@@ -185,7 +185,8 @@ class Settings(BaseSettings):
     )
     parser_cpu_s: PositiveFloat = Field(
         default=60.0,
-        description="CPU time that a parser may use for a document; if it needs more, the document is set aside.",
+        description="CPU time that a parser may use for a document, or to recognise one page of it; if it needs more, "
+        "the document is set aside.",
     )
     parser_memory_mb: int = Field(
         default=2000,

@@ -1,4 +1,4 @@
-"""Turn pipelines into Prefect flows; the only module that imports Prefect.
+"""Turn pipelines into Prefect flows.
 
 A flow walks the plan with the engine, and every leaf is a Prefect task run that is awaited directly: that gives real
 concurrency, cancellation and timeouts, which submitted tasks would not give. Scheduling, states, the retry loop, logs
@@ -153,7 +153,7 @@ async def _as_flow(pipeline: Pipeline, parameters: Mapping[str, Any], prepare: P
 
     run.__name__ = pipeline.name
     made = flow(name=pipeline.name, persist_result=False, on_crashed=[correct])(run)
-    # Nothing is stored there; without it, Prefect asks the server twice where to store, by new clients.
+    # Nothing is stored there; without it, Prefect would ask the server where to store.
     made.result_storage = LocalFileSystem(basepath=str(get_current_settings().results.local_storage_path))
     try:
         with heap_frozen():

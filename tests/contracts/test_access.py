@@ -196,8 +196,11 @@ def test_what_is_read_into_a_question_comes_from_permitted_documents(call: Call,
     question = read_question(query, access, call=call)
     corrected = {term for near in question.corrections.values() for term in near}
     assert corrected <= said
-    assert bool(question.weights.keys() & said) >= question.occurs
-    assert question.occurs or corrected or not question.weights.keys() & said
+    searched = question.weights.keys() & said
+    if question.occurs:
+        assert searched
+    elif searched:
+        assert corrected  # only words near to some of the question's occur, which is not enough
     known = {value for number in permitted for name, value in TAGS[number] if name == "team"}
     assert question.filters == ({"team": ["kitchen"]} if query.startswith("team:") and known else {})
     hits = hybrid_merge(
